@@ -35,7 +35,7 @@ func EncodeExtent(e Extent) []byte {
 }
 
 // DecodeExtent reads the value of an extent with key logical in the tree node in block blk, and holds it to the
-// geometry of the volume.
+// geometry of the volume: the clusters lie in one group, behind the group's own metadata.
 func DecodeExtent(s *Super, blk, logical uint64, v []byte) (Extent, error) {
 	bad := func(field string, got any) (Extent, error) {
 		return Extent{}, &Corrupt{Struct: "extent", Block: blk, Field: field, Got: got}
@@ -45,13 +45,16 @@ func DecodeExtent(s *Super, blk, logical uint64, v []byte) (Extent, error) {
 	}
 	le := binary.LittleEndian
 	e := Extent{Logical: logical, Physical: le.Uint64(v[0:]), Length: le.Uint32(v[8:]), Flags: le.Uint32(v[12:])}
-	k := uint64(s.ClusterBlocks())
+	known := ExtentUnwritten
+	if s.Incompat&IncompatShared != 0 {
+		known |= ExtentShared
+	}
 	switch {
 	case e.Length == 0 || logical+uint64(e.Length) < logical || logical+uint64(e.Length) > MaxFileSize/uint64(s.ClusterSize):
 		return bad("length", e.Length)
-	case e.Flags&^(ExtentUnwritten|ExtentShared) != 0:
+	case e.Flags&^known != 0:
 		return bad("flags", e.Flags)
-	case e.Physical < s.GroupStart/k || e.Physical >= s.Blocks/k || uint64(e.Length) > s.Blocks/k-e.Physical:
+	case !s.IsDataPlace(e.Physical, e.Length):
 		return bad("physical cluster", e.Physical)
 	}
 	return e, nil

@@ -97,6 +97,21 @@ func (s *Super) IsMetaPlace(blk uint64) bool {
 	return ok && blk-s.GroupFirst(g) >= uint64(s.GroupMetaClusters())*uint64(s.ClusterBlocks())
 }
 
+// IsDataPlace reports whether n clusters from cluster c may hold file data: all in one group, behind the group's own
+// metadata. Runs never cross groups, because every group begins with its header.
+func (s *Super) IsDataPlace(c uint64, n uint32) bool {
+	k := uint64(s.ClusterBlocks())
+	if c >= s.Blocks/k {
+		return false
+	}
+	g, ok := s.GroupOf(c * k)
+	if !ok {
+		return false
+	}
+	rel := c - s.GroupFirst(g)/k
+	return rel >= uint64(s.GroupMetaClusters()) && rel+uint64(n) <= uint64(s.GroupClusters(g))
+}
+
 // MetaChunkClusters is how many clusters are given to metadata at once: 64 KiB, or one cluster if that is larger.
 func (s *Super) MetaChunkClusters() uint32 {
 	if s.ClusterSize >= 64<<10 {

@@ -56,7 +56,7 @@ func DecodeGroup(s *Super, g uint32, b []byte) (*Group, error) {
 		return nil, bad("index", out.Index, g)
 	case out.Clusters != s.GroupClusters(g):
 		return nil, bad("clusters", out.Clusters, s.GroupClusters(g))
-	case out.FreeClusters > out.Clusters:
+	case out.FreeClusters > out.Clusters-min(out.Clusters, s.GroupMetaClusters()):
 		return nil, bad("free clusters", out.FreeClusters, nil)
 	case out.FreeMeta > s.GroupBlocksOf(g):
 		return nil, bad("free metadata blocks", out.FreeMeta, nil)

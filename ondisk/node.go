@@ -115,7 +115,7 @@ func (n Node) compact() {
 }
 
 // Insert puts a new slot at i, which must be where Search says. It returns false and changes nothing if there is not
-// enough room.
+// enough room. value must not lie inside n.
 func (n Node) Insert(i int, key uint64, value []byte) bool {
 	if n.Room() < SlotCost(len(value)) {
 		return false
@@ -148,7 +148,8 @@ func (n Node) Delete(i int) {
 	}
 }
 
-// Replace gives slot i another value. It returns false and changes nothing if there is not enough room.
+// Replace gives slot i another value, which must not lie inside n. It returns false and changes nothing if there is
+// not enough room.
 func (n Node) Replace(i int, value []byte) bool {
 	old := n.Value(i)
 	if len(old) == len(value) {
@@ -168,8 +169,9 @@ func (n Node) SetKey(i int, key uint64) {
 	binary.LittleEndian.PutUint64(n[nodeHead+nodeSlot*i:], key)
 }
 
-// Check holds every field of n to its bounds, so that no other method can fail or read outside n. minKey and the level
-// that the parent leads to are the caller's to compare. The error is a *Corrupt for block blk.
+// Check holds every field of n to its bounds, so that no other method can fail or read outside n, and no two values
+// share a byte. An inner node must lead somewhere. minKey and the level that the parent leads to are the caller's to
+// compare. The error is a *Corrupt for block blk.
 func (n Node) Check(blk uint64) error {
 	bad := func(field string, got any) error {
 		return &Corrupt{Struct: "node", Block: blk, Field: field, Got: got}
@@ -185,8 +187,11 @@ func (n Node) Check(blk uint64) error {
 		return bad("count", n.Count())
 	case n.heap() < slots || n.heap() > len(n):
 		return bad("heap", n.heap())
+	case n.Level() > 0 && n.Count() == 0:
+		return bad("count", "inner node without children")
 	}
 	live := 0
+	var used byteSet
 	for i := range n.Count() {
 		s := n[nodeHead+nodeSlot*i:]
 		off, l := int(binary.LittleEndian.Uint16(s[8:])), int(binary.LittleEndian.Uint16(s[10:]))
@@ -199,13 +204,30 @@ func (n Node) Check(blk uint64) error {
 		if n.Level() > 0 && l != 8 {
 			return bad("child", fmt.Sprintf("slot %d of %d bytes", i, l))
 		}
+		if !used.add(off, l) {
+			return bad("overlap of values", fmt.Sprintf("slot %d at %d+%d", i, off, l))
+		}
 		live += l
 	}
 	if live != n.live() {
 		return bad("live bytes", n.live())
 	}
-	if live > len(n)-n.heap() {
-		return bad("overlap of values", live)
-	}
 	return nil
+}
+
+// byteSet marks bytes of a Node.
+type byteSet [(NodeSize + 63) / 64]uint64
+
+// add marks l bytes from off; false means that one of them was marked before.
+func (s *byteSet) add(off, l int) bool {
+	for l > 0 {
+		n := min(l, 64-off%64)
+		mask := (^uint64(0) >> (64 - n)) << (off % 64)
+		if s[off/64]&mask != 0 {
+			return false
+		}
+		s[off/64] |= mask
+		off, l = off+n, l-n
+	}
+	return true
 }

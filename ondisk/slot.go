@@ -97,6 +97,8 @@ type View struct {
 	Writer     uint64 // random for each write
 }
 
+const viewMembers = 16 // offset in the body
+
 // EncodeView makes the view block.
 func EncodeView(sb *Super, v *View) []byte {
 	b := NewBlock(TypeView, ViewBlock, sb.UUID, 0, 0)
@@ -105,12 +107,7 @@ func EncodeView(sb *Super, v *View) []byte {
 	p := b[HeaderSize:]
 	le.PutUint64(p[0:], v.Epoch)
 	le.PutUint64(p[8:], v.Writer)
-	for i, m := range v.Members {
-		le.PutUint32(p[16+8*i:], m)
-	}
-	for i, r := range v.Recovering {
-		le.PutUint32(p[20+8*i:], r)
-	}
+	putMembers(p[viewMembers:], v.Members, v.Recovering)
 	Seal(b)
 	return b
 }
@@ -122,11 +119,8 @@ func DecodeView(sb *Super, b []byte) (*View, error) {
 	}
 	le := binary.LittleEndian
 	p := b[HeaderSize:]
-	v := &View{Epoch: le.Uint64(p[0:]), Writer: le.Uint64(p[8:]), Members: make([]uint32, sb.Slots), Recovering: make([]uint32, sb.Slots)}
-	for i := range v.Members {
-		v.Members[i] = le.Uint32(p[16+8*i:])
-		v.Recovering[i] = le.Uint32(p[20+8*i:])
-	}
+	v := &View{Epoch: le.Uint64(p[0:]), Writer: le.Uint64(p[8:])}
+	v.Members, v.Recovering = getMembers(p[viewMembers:], sb.Slots)
 	return v, nil
 }
 
