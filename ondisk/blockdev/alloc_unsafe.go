@@ -19,3 +19,8 @@ func Alloc(n int) []byte {
 func Aligned(p []byte) bool {
 	return len(p) == 0 || uintptr(unsafe.Pointer(&p[0]))%PageSize == 0
 }
+
+// AlignedTo reports whether p starts on a multiple of n bytes.
+func AlignedTo(p []byte, n int) bool {
+	return len(p) == 0 || uintptr(unsafe.Pointer(&p[0]))%uintptr(n) == 0
+}
