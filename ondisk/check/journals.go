@@ -1,0 +1,280 @@
+package check
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/covol/covol/cluster/view"
+	"github.com/covol/covol/ondisk"
+)
+
+// checkJournals judges the journal of every slot and lays what the dirty ones hold over the device.
+func (c *checker) checkJournals() error {
+	best := map[uint64]record{}
+	for slot := range uint16(c.sb.Slots) {
+		head, err := c.journalHead(slot)
+		if err != nil {
+			return err
+		}
+		if head == nil || head.Clean {
+			continue
+		}
+		c.rep.DirtyJournals = append(c.rep.DirtyJournals, view.Slot(slot))
+		l := &log{c: c, slot: slot, head: head, records: map[uint64]record{}, revokes: map[uint64]uint64{}}
+		damage, err := l.read()
+		if err != nil {
+			return err
+		}
+		if damage != "" {
+			c.tell(JournalDamaged, atSlot(slot, l.block(l.pos)), "the journal is damaged: %s", damage)
+			continue
+		}
+		c.tell(JournalDirty, atSlot(slot, c.sb.JournalStart(slot)), "the journal must be replayed: %s, %s",
+			plural(l.transactions, "transaction"), plural(uint64(len(l.records)), "block"))
+		c.rep.Stats.LogTransactions += l.transactions
+		for blk, r := range l.live() {
+			if old, ok := best[blk]; !ok || r.lsn > old.lsn {
+				best[blk] = r
+			}
+		}
+		if err := c.grow(int64(len(best)) * 64); err != nil {
+			return err
+		}
+	}
+	if c.o.NoOverlay {
+		return nil
+	}
+	return c.lay(best)
+}
+
+// lay puts the records into the overlay that replay would bring home.
+func (c *checker) lay(best map[uint64]record) error {
+	overlay := map[uint64]uint64{}
+	for _, blk := range slices.Sorted(maps.Keys(best)) {
+		b, err := c.r.raw(c.ctx, blk)
+		if err != nil && !isFinding(err) {
+			return err
+		}
+		if err == nil && c.isOurs(b, blk) && ondisk.LSN(b) >= best[blk].lsn {
+			continue
+		}
+		overlay[blk] = best[blk].at
+	}
+	c.r.overlay = overlay
+	c.rep.Stats.LogBlocks = uint64(len(overlay))
+	return nil
+}
+
+// isOurs reports whether b is a whole block of this volume that was written for place blk.
+func (c *checker) isOurs(b []byte, blk uint64) bool {
+	return ondisk.CheckHeader(b, ondisk.GetHeader(b).Type, blk, c.sb.UUID) == nil
+}
+
+// journalHead returns the head that counts, nil if there is none.
+func (c *checker) journalHead(slot uint16) (*ondisk.JournalHead, error) {
+	var head *ondisk.JournalHead
+	var bad []error
+	for which := range ondisk.JournalHeads {
+		b, err := c.r.raw(c.ctx, c.sb.JournalStart(slot)+uint64(which))
+		if err != nil && !isFinding(err) {
+			return nil, err
+		}
+		var h *ondisk.JournalHead
+		if err == nil {
+			h, err = ondisk.DecodeJournalHead(c.sb, slot, which, b)
+		}
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		if head == nil || h.Seq > head.Seq {
+			head = h
+		}
+	}
+	at := atSlot(slot, c.sb.JournalStart(slot))
+	switch len(bad) {
+	case ondisk.JournalHeads:
+		c.tell(JournalNoHead, at, "no head of the journal is valid (%s)", reason(bad[0]))
+	case 1:
+		c.tell(JournalHead, at, "one head of the journal is not valid (%s)", reason(bad[0]))
+	}
+	return head, nil
+}
+
+// record is the newest content of a block in a log.
+type record struct {
+	at  uint64 // block of the journal that holds it
+	lsn uint64
+	seq uint64 // of its transaction
+}
+
+// log reads one dirty journal.
+type log struct {
+	c    *checker
+	slot uint16
+	head *ondisk.JournalHead
+	pos  uint32 // place in the ring that is read next
+
+	records      map[uint64]record
+	revokes      map[uint64]uint64 // highest transaction that revoked the block
+	transactions uint64
+}
+
+func (l *log) ring() uint32 { return l.c.sb.JournalBlocks - ondisk.JournalHeads }
+
+// block is the block of the volume at place pos of the ring.
+func (l *log) block(pos uint32) uint64 {
+	return l.c.sb.JournalStart(l.slot) + ondisk.JournalHeads + uint64(pos%l.ring())
+}
+
+// live are the records that no later transaction revokes.
+func (l *log) live() map[uint64]record {
+	maps.DeleteFunc(l.records, func(blk uint64, r record) bool { return l.revokes[blk] > r.seq })
+	return l.records
+}
+
+// read collects all whole transactions from the tail on. damage says why the log must not be replayed.
+func (l *log) read() (damage string, err error) {
+	l.pos = l.head.Tail
+	seq := l.head.TailSeq
+	for used := uint32(0); used < l.ring(); {
+		t, err := l.transaction(seq, l.ring()-used)
+		if err != nil {
+			return "", err
+		}
+		if t == nil {
+			break
+		}
+		if t.damage != "" {
+			return t.damage, nil
+		}
+		for _, r := range t.records {
+			l.records[r.home] = record{at: r.at, lsn: r.lsn, seq: seq}
+		}
+		for _, blk := range t.revokes {
+			l.revokes[blk] = seq
+		}
+		l.transactions++
+		l.pos = (l.pos + t.blocks) % l.ring()
+		used += t.blocks
+		seq++
+	}
+	return l.later(seq)
+}
+
+type homed struct{ home, at, lsn uint64 }
+
+type transaction struct {
+	blocks  uint32 // commit block included
+	records []homed
+	revokes []uint64
+	damage  string // whole, and yet it says what cannot be
+}
+
+// transaction reads the one that begins at l.pos; nil if it is not whole or not the expected one.
+func (l *log) transaction(seq uint64, room uint32) (*transaction, error) {
+	t := &transaction{}
+	sum := uint32(0)
+	next := func() ([]byte, uint64, error) {
+		blk := l.block(l.pos + t.blocks)
+		b, err := l.c.r.raw(l.c.ctx, blk)
+		if err == nil {
+			t.blocks++
+		}
+		return b, blk, err
+	}
+	torn := func(err error) (*transaction, error) {
+		if err == nil || isFinding(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	for t.blocks < room {
+		b, blk, err := next()
+		if err != nil {
+			return torn(err)
+		}
+		h := ondisk.GetHeader(b)
+		if h.Slot != l.slot || h.Incarnation != l.head.Incarnation {
+			return nil, nil
+		}
+		if h.Type == ondisk.TypeJournalCommit {
+			commit, err := ondisk.DecodeJournalCommit(l.c.sb, blk, b)
+			if err != nil || commit.Seq != seq || commit.Blocks != t.blocks-1 || commit.Sum != sum {
+				return nil, nil
+			}
+			return t, nil
+		}
+		d, err := ondisk.DecodeJournalDesc(l.c.sb, blk, b)
+		if err != nil || d.Seq != seq {
+			return nil, nil
+		}
+		sum = ondisk.Checksum(sum, b)
+		for _, e := range d.Entries {
+			if e.Revoke {
+				t.revokes = append(t.revokes, e.Block)
+				continue
+			}
+			if t.blocks >= room {
+				return nil, nil
+			}
+			b, blk, err := next()
+			if err != nil {
+				return torn(err)
+			}
+			sum = ondisk.Checksum(sum, b)
+			t.take(l.c, e.Block, blk, b)
+		}
+	}
+	return nil, nil
+}
+
+// take adds the content b, found in block at, of block home.
+func (t *transaction) take(c *checker, home, at uint64, b []byte) {
+	switch {
+	case t.damage != "":
+	case !c.isHome(home):
+		t.damage = fmt.Sprintf("it has a record of block %d, where no metadata may lie", home)
+	case !c.isOurs(b, home):
+		t.damage = fmt.Sprintf("its record of block %d is not a block of this volume", home)
+	default:
+		t.records = append(t.records, homed{home, at, ondisk.LSN(b)})
+	}
+}
+
+// isHome reports whether a journal may have records of blk: records and tree nodes, headers and bitmaps of groups,
+// space blocks, the grow block.
+func (c *checker) isHome(blk uint64) bool {
+	if blk == ondisk.GrowBlock || c.sb.IsMetaPlace(blk) {
+		return true
+	}
+	if blk >= c.sb.SpaceBlock(0) && blk < c.sb.SpaceBlock(uint16(c.sb.Slots)) {
+		return true
+	}
+	g, ok := c.sb.GroupOf(blk)
+	return ok && blk-c.sb.GroupFirst(g) < uint64(c.sb.GroupMetaBlocks())
+}
+
+// later looks for a commit block of a transaction behind the first one that is not whole: transactions are written
+// one after the other, each only when the one before is stable, so there can be none unless the log is damaged.
+func (l *log) later(seq uint64) (damage string, err error) {
+	for i := range l.ring() {
+		b, err := l.c.r.raw(l.c.ctx, l.block(i))
+		if err != nil {
+			if isFinding(err) {
+				continue
+			}
+			return "", err
+		}
+		h := ondisk.GetHeader(b)
+		if h.Type != ondisk.TypeJournalCommit || h.Slot != l.slot || h.Incarnation != l.head.Incarnation {
+			continue
+		}
+		commit, err := ondisk.DecodeJournalCommit(l.c.sb, l.block(i), b)
+		if err == nil && commit.Seq > seq && commit.Seq-seq <= uint64(l.ring()) {
+			return fmt.Sprintf("transaction %d is not whole, but transaction %d behind it was committed", seq, commit.Seq), nil
+		}
+	}
+	return "", nil
+}
