@@ -1,0 +1,64 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/covol/covol/ondisk/sched"
+)
+
+// flushCall is one flush of the device and all who wait for it.
+type flushCall struct {
+	done sched.Event
+	err  error
+}
+
+// flush makes everything stable that was written before the call. Calls that come while a flush runs share the next
+// one, because the running one may have begun too early for them. Any error stops the journal: what is stable
+// after a flush that failed nobody knows.
+func (j *Journal) flush() error {
+	j.mu.Lock()
+	j.stats.FlushCalls++
+	prev := j.flushing
+	c := j.flushNext
+	if c != nil {
+		j.mu.Unlock()
+		_ = c.done.Wait(context.Background())
+		return c.err
+	}
+	c = &flushCall{done: j.cfg.Sched.NewEvent()}
+	if prev != nil {
+		j.flushNext = c
+		j.mu.Unlock()
+		_ = prev.done.Wait(context.Background())
+		j.mu.Lock()
+		j.flushNext = nil
+	}
+	j.flushing = c
+	err := j.stop
+	if err == nil {
+		j.stats.Flushes++
+		j.mu.Unlock()
+		if err = j.cfg.Dev.Flush(j.ctx); err != nil {
+			err = fmt.Errorf("flush: %w", err)
+			j.fail(err)
+		}
+		j.mu.Lock()
+	}
+	if j.flushNext == nil {
+		j.flushing = nil
+	}
+	j.mu.Unlock()
+	c.err = err
+	c.done.Set()
+	return err
+}
+
+// Barrier returns once everything that was written to the device before the call is stable. It shares its flush with
+// commits and other barriers.
+func (j *Journal) Barrier(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return j.flush()
+}
