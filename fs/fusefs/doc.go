@@ -1,0 +1,2 @@
+// Package fusefs serves a filesystem to the kernel through FUSE, whatever the transport.
+package fusefs
