@@ -85,6 +85,9 @@ func (m *groupMaps) cluster(j, k uint32, emit func(code Code, rel, n uint32) err
 	case !used || data || (!known && free == 0 && !meta):
 		return nil
 	case !meta && free == 0:
+		if m.meta[j*k/ondisk.BitsPerBitmap] == nil || m.meta[(j*k+k-1)/ondisk.BitsPerBitmap] == nil {
+			return nil // it may be metadata, all of it free
+		}
 		return emit(ClusterLeak, j, 1)
 	}
 	for b := j * k; b < j*k+k; b++ {

@@ -199,14 +199,14 @@ func (r *Report) summary(b *strings.Builder) {
 	fmt.Fprintf(b, "%d extents, %.1f fragments per GiB; trees of files up to %d levels, of directories up to %d\n", s.Extents,
 		s.FragmentsPerGiB(), s.MaxFileTree, s.MaxDirTree)
 	if s.Orphans+s.DeferredFrees > 0 {
-		fmt.Fprintf(b, "%d orphans, %d deferred frees\n", s.Orphans, s.DeferredFrees)
+		fmt.Fprintf(b, "%s, %s\n", plural(s.Orphans, "orphan"), plural(s.DeferredFrees, "deferred free"))
 	}
 	if len(r.DirtyJournals) > 0 {
-		fmt.Fprintf(b, "journals to replay: %v (%d transactions, %d blocks)\n", r.DirtyJournals, s.LogTransactions, s.LogBlocks)
+		fmt.Fprintf(b, "journals to replay: %v (%s, %s)\n", r.DirtyJournals, plural(s.LogTransactions, "transaction"), plural(s.LogBlocks, "block"))
 	}
 	if r.Clean() {
 		b.WriteString("clean\n")
 		return
 	}
-	fmt.Fprintf(b, "%d errors, %d warnings\n", r.Count(Error), r.Count(Warning))
+	fmt.Fprintf(b, "%s, %s\n", plural(uint64(r.Count(Error)), "error"), plural(uint64(r.Count(Warning)), "warning"))
 }

@@ -24,8 +24,6 @@ type tree struct {
 func (t *tree) walk(root ondisk.Node) error {
 	if root.Count() > 0 {
 		t.levels = root.Level() + 1
-	} else if root.Level() > 0 {
-		t.tell(NodeEmpty, t.ino, "the root is empty, but of level %d", root.Level())
 	}
 	return t.node(root, t.ino, 0, math.MaxUint64)
 }
