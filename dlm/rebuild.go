@@ -25,6 +25,8 @@ type rebuild struct {
 	based    bool
 	trimmed  bool
 	finished bool
+	// resumed: the rebuild before was finished, so that nobody has an unanswered claim.
+	resumed bool
 
 	ready, done map[view.NodeID]bool
 	someBased   bool // a member that sent Ready was based
@@ -98,6 +100,7 @@ func (c *Core) setView(v view.View) {
 func (c *Core) beginRebuild(members []view.NodeID) {
 	b := &c.rebuild
 	c.noteLost(members)
+	b.resumed = b.finished
 	if b.finished {
 		b.history, b.based = b.history[len(b.history)-1:], true
 	}
@@ -124,14 +127,16 @@ func (c *Core) rebuildMasters() {
 }
 
 // rebuildDirectory finds the entries whose master is gone. While anyone is being recovered such a resource is not
-// free even if nobody claims it, and a new keeper is told so.
+// free even if nobody claims it, and a new keeper is told so. If the rebuild before was not finished, who died since
+// may have died with a claim that never came.
 func (c *Core) rebuildDirectory() {
 	parts := map[view.NodeID][]wire.Resource{}
 	for _, r := range sortedKeys(c.dir) {
 		e := c.dir[r]
-		if e.orphan {
+		switch {
+		case e.orphan && c.rebuild.resumed:
 			e.unrecovered = c.stillRecovering(e.unrecovered)
-		} else if !c.view.Has(e.master) {
+		case e.orphan || !c.view.Has(e.master):
 			e.orphan, e.unrecovered = true, c.view.Recovering
 		}
 		if k := c.keeper(r); k != c.id && e.orphan && len(e.unrecovered) > 0 {

@@ -23,7 +23,7 @@ type lock struct {
 	valid    bool
 	version  uint64 // token under which value was written
 	written  bool   // value is newer than what the master was told
-	wrote    bool   // value was written after asked was sent, so the answer does not know it
+	wrote    bool   // value was written after asked was sent, so the answer may not know it
 	answered uint64 // number of the last grant that arrived
 
 	state  lockState
@@ -248,7 +248,7 @@ func (c *Core) onGrant(from view.NodeID, m *wire.Grant) {
 		return
 	}
 	l.mode, l.token = Mode(m.Mode), m.Token
-	if !l.wrote {
+	if !l.wrote || m.Version > l.version {
 		l.value, l.valid, l.version = m.Value, m.Valid, m.Version
 	}
 	q := l.queue[0]
