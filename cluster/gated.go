@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/covol/covol/ondisk/blockdev"
+)
+
+// gated is a Device behind a Gate.
+type gated struct {
+	g   *Gate
+	dev blockdev.Device
+}
+
+var _ blockdev.Device = gated{}
+
+func (d gated) Geometry() blockdev.Geometry { return d.dev.Geometry() }
+
+func (d gated) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := d.g.enter(ctx, 0); err != nil {
+		return err
+	}
+	defer d.g.leave()
+	return d.dev.ReadAt(ctx, p, off)
+}
+
+func (d gated) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
+	if err := d.g.enter(ctx, d.g.margin); err != nil {
+		return err
+	}
+	defer d.g.leave()
+	return d.dev.WriteAt(ctx, p, off, fua)
+}
+
+// Flush is admitted like a write: a withdrawn node must not tell anyone that something is durable.
+func (d gated) Flush(ctx context.Context) error {
+	if err := d.g.enter(ctx, d.g.margin); err != nil {
+		return err
+	}
+	defer d.g.leave()
+	return d.dev.Flush(ctx)
+}
+
+func (d gated) Discard(ctx context.Context, off, length int64) error {
+	if err := d.g.enter(ctx, d.g.margin); err != nil {
+		return err
+	}
+	defer d.g.leave()
+	return d.dev.Discard(ctx, off, length)
+}
+
+// Close closes the device below, at any time.
+func (d gated) Close() error { return d.dev.Close() }
+
+type gatedCompare struct {
+	g   *Gate
+	dev blockdev.CompareAndWriter
+}
+
+func (d gatedCompare) CompareAndWrite(ctx context.Context, off int64, old, new []byte) (bool, error) {
+	if err := d.g.enter(ctx, d.g.margin); err != nil {
+		return false, err
+	}
+	defer d.g.leave()
+	return d.dev.CompareAndWrite(ctx, off, old, new)
+}
+
+type gatedSubmit struct {
+	g   *Gate
+	dev blockdev.Submitter
+}
+
+// Submit passes on what is admitted at once. The rest waits on a procedure of its own: Submit must not block, nor call
+// Done.
+func (d gatedSubmit) Submit(ops []blockdev.Op) {
+	now := make([]blockdev.Op, 0, len(ops))
+	var later []blockdev.Op
+	for _, op := range ops {
+		if d.g.try(d.marginOf(op)) {
+			now = append(now, d.counted(op))
+		} else {
+			later = append(later, op)
+		}
+	}
+	if len(now) > 0 {
+		d.dev.Submit(now)
+	}
+	if len(later) > 0 {
+		d.g.s.Go("gate", func() { d.wait(later) })
+	}
+}
+
+func (d gatedSubmit) wait(ops []blockdev.Op) {
+	for _, op := range ops {
+		if err := d.g.enter(context.Background(), d.marginOf(op)); err != nil {
+			op.Done(err)
+			continue
+		}
+		d.dev.Submit([]blockdev.Op{d.counted(op)})
+	}
+}
+
+func (d gatedSubmit) marginOf(op blockdev.Op) time.Duration {
+	if op.Kind == blockdev.OpRead {
+		return 0
+	}
+	return d.g.margin
+}
+
+// counted makes op leave the gate when it is over.
+func (d gatedSubmit) counted(op blockdev.Op) blockdev.Op {
+	done := op.Done
+	op.Done = func(err error) {
+		d.g.leave()
+		done(err)
+	}
+	return op
+}

@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/covol/covol/cluster/view"
+)
+
+// State is what a node may do with the volume.
+type State int
+
+// States of a node. LEASES.md draws who moves it from one to the other.
+const (
+	StateJoining   State = iota // has or wants a slot; no file operation yet
+	StateActive                 // member of the view, lease valid
+	StatePaused                 // member, but the lease has no room for a write: I/O waits
+	StateLeaving                // I/O is over, the view still lists it
+	StateLeft                   // out, cleanly; final
+	StateWithdrawn              // lost the lease for good; final
+)
+
+var stateNames = [...]string{"joining", "active", "paused", "leaving", "left", "withdrawn"}
+
+func (s State) String() string {
+	if s >= 0 && int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("State(%d)", int(s))
+}
+
+// Cause is the class of a Reason.
+type Cause int
+
+// Causes of a state. Numbers are not stored anywhere.
+const (
+	CauseNone      Cause = iota
+	CauseStorage         // the heartbeat could not be written in time
+	CauseRemoved         // the view lists this life no more
+	CauseSlotTaken       // another node has written our slot: we were proven dead
+	CauseSuspended       // this process did not run for longer than the lease
+	CauseFenced          // the device refuses our writes
+	CauseKilled          // Kill was called
+	CauseAsked           // Leave was called, or the join was given up
+)
+
+var causeNames = [...]string{"none", "storage", "removed", "slot taken", "suspended", "fenced", "killed", "asked"}
+
+func (c Cause) String() string {
+	if c >= 0 && int(c) < len(causeNames) {
+		return causeNames[c]
+	}
+	return fmt.Sprintf("Cause(%d)", int(c))
+}
+
+// Reason says why a node is in its state.
+type Reason struct {
+	Cause Cause
+	Text  string // for people; may be empty
+}
+
+func (r Reason) String() string {
+	if r.Text == "" {
+		return r.Cause.String()
+	}
+	return r.Cause.String() + ": " + r.Text
+}
+
+// Error classes; test with errors.Is.
+var (
+	// ErrWithdrawn is every I/O of a node that lost its lease for good. Nothing may be assumed of earlier I/O that
+	// was not acknowledged.
+	ErrWithdrawn = errors.New("withdrawn from the volume")
+	// ErrLeft is I/O after Leave.
+	ErrLeft = errors.New("left the volume")
+	// ErrNameInUse refuses a second node with the name of one that is alive.
+	ErrNameInUse = errors.New("node name is in use")
+	// ErrNoSlot means that every slot belongs to another node.
+	ErrNoSlot = errors.New("no free slot")
+	// ErrSecondNode refuses a second node on a device without compare-and-write.
+	ErrSecondNode = errors.New("the device has no compare-and-write: only one node at a time")
+	// ErrProfile refuses a node whose times differ from those of a node that is in.
+	ErrProfile = errors.New("timing profile differs")
+)
+
+// NameInUse is the ErrNameInUse that names the other node.
+type NameInUse struct {
+	Name, Addr string
+	Slot       view.Slot
+	Pid        uint32
+}
+
+func (e *NameInUse) Error() string {
+	return fmt.Sprintf("node %s is mounted already as slot %d from %s (pid %d)", e.Name, e.Slot, e.Addr, e.Pid)
+}
+
+// Is makes it an ErrNameInUse.
+func (e *NameInUse) Is(target error) bool { return target == ErrNameInUse }
+
+// NoSlot is the ErrNoSlot that lists who is in.
+type NoSlot struct {
+	Slots int
+	In    []string // "name (slot k, alive|dead)"
+}
+
+func (e *NoSlot) Error() string {
+	return fmt.Sprintf("no free slot: all %d are taken: %s", e.Slots, strings.Join(e.In, ", "))
+}
+
+// Is makes it an ErrNoSlot.
+func (e *NoSlot) Is(target error) bool { return target == ErrNoSlot }

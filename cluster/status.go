@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+
+	"github.com/covol/covol/cluster/view"
+	"github.com/covol/covol/ondisk"
+)
+
+// Status is what a node knows of its volume's cluster. Times are of the scheduler's clock or durations.
+type Status struct {
+	Now       time.Duration
+	Self      view.NodeID
+	State     State
+	Reason    Reason
+	Since     time.Duration // of the state
+	View      view.View     // installed
+	DiskEpoch view.Epoch    // highest seen on the disk
+	LeaseLeft time.Duration // until the gate shuts for good measure; negative when it has run out
+	Waiting   int           // operations that wait at the gate
+	InFlight  int           // operations that the gate has admitted
+	Fencing   []string      // methods in use, best first
+	Views     string        // how views are agreed on
+	Heartbeat string        // what went wrong with the latest heartbeat, empty if nothing
+	Disk      string        // what went wrong with the latest look, empty if nothing
+	Slots     []SlotStatus
+	Waits     []Wait
+}
+
+// SlotStatus is one slot as this node sees it. Free slots without a name are left out.
+type SlotStatus struct {
+	ID         view.NodeID
+	Name, Addr string
+	Pid        uint32
+	State      string        // free, joining, active, leaving, dead, unreadable
+	Liveness   string        // self, alive, suspect, unknown, free, dead
+	Epoch      view.Epoch    // that it has installed
+	Age        time.Duration // since this node last saw its heartbeat change
+	ProofIn    time.Duration // until the lease alone proves its death; 0 if it is not suspected
+	Member     bool
+	Recovering bool
+	Recoverer  *view.NodeID // who brings its journal home
+	SameHost   bool         // its death can be proven by the lock of the host
+}
+
+// Status may be called at any time, by anyone.
+func (n *Node) Status() Status {
+	st := Status{Now: n.cfg.Sched.Now(), Waiting: n.gate.Waiting(), InFlight: n.gate.InFlight(), Views: "compare-and-write"}
+	st.State, st.Reason, st.Since = n.state.get()
+	if deadline, ok := n.gate.Deadline(); ok {
+		st.LeaseLeft = deadline - st.Now
+	}
+	if !n.disk.swaps() {
+		st.Views = "single node, the device has no compare-and-write"
+	}
+	if n.cfg.Host != nil {
+		st.Fencing = append(st.Fencing, MethodHostLock.String())
+	}
+	st.Fencing = append(st.Fencing, MethodLease.String())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.renewer != nil {
+		if _, err := n.renewer.health(); err != nil {
+			st.Heartbeat = err.Error()
+		}
+	}
+	if n.diskErr != nil {
+		st.Disk = n.diskErr.Error()
+	}
+	st.View, st.Self = n.view, n.core.id
+	n.core.status(&st)
+	return st
+}
+
+func (c *core) status(st *Status) {
+	st.DiskEpoch, st.Waits = view.Epoch(c.seen), slices.Clone(c.waits.now)
+	if c.im == nil {
+		return
+	}
+	for j := range c.im.slots {
+		s := c.im.slots[j].slot
+		if s != nil && s.State == ondisk.SlotFree && s.Name == "" {
+			continue
+		}
+		st.Slots = append(st.Slots, c.slotStatus(view.Slot(j), s, st.Now))
+	}
+}
+
+func (c *core) slotStatus(j view.Slot, s *ondisk.Slot, now time.Duration) SlotStatus {
+	w, v := &c.watch[j], c.im.view
+	out := SlotStatus{ID: view.NodeID{Slot: j}, State: "unreadable", Recovering: v.Recovering[j] != 0}
+	if s != nil {
+		out.ID.Incarnation = view.Incarnation(s.Incarnation)
+		out.Name, out.Addr, out.Pid, out.Epoch = s.Name, s.Addr, s.Pid, view.Epoch(s.Epoch)
+		out.State = [...]string{"free", "joining", "active", "leaving"}[s.State]
+		out.Member = v.Members[j] != 0 && v.Members[j] == s.Incarnation
+		if isDead(s) {
+			out.State = "dead"
+		}
+		if by, ok := recoverer(s); ok {
+			out.Recoverer = &by
+		}
+	}
+	if j == c.id.Slot {
+		out.Liveness = "self"
+		return out
+	}
+	verdict := w.verdict(c.profile)
+	out.Liveness, out.Age, out.SameHost = verdict.String(), max(now-w.since, 0), w.neighbour(c.machine)
+	if verdict == slotSuspect {
+		out.ProofIn = max(c.profile.Wait()-w.age(), 0)
+	}
+	return out
+}
