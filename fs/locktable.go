@@ -45,6 +45,8 @@ type lockTable struct {
 	locks map[dlm.Resource]*tableEntry
 	// GUARDED_BY(mu): least recently released first
 	idle idleList
+	// GUARDED_BY(mu): why no lock can be had any more
+	err error
 }
 
 type tableEntry struct {
@@ -66,7 +68,7 @@ func (t *lockTable) get(res dlm.Resource) *glock {
 	defer t.mu.Unlock()
 	e := t.locks[res]
 	if e == nil {
-		e = &tableEntry{g: &glock{t: t, res: res, ops: t.ops(res)}}
+		e = &tableEntry{g: &glock{t: t, res: res, ops: t.ops(res), err: t.err}}
 		t.locks[res] = e
 	} else if e.refs == 0 {
 		t.idle.remove(e)
@@ -163,6 +165,9 @@ func (t *lockTable) demand(res dlm.Resource, want dlm.Mode) {
 
 // fail ends all use of all locks with err, now and later: the volume has withdrawn.
 func (t *lockTable) fail(err error) {
+	t.mu.Lock()
+	t.err = err
+	t.mu.Unlock()
 	for _, g := range t.all() {
 		g.mu.Lock()
 		g.fail(err)

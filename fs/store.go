@@ -19,6 +19,8 @@ type store struct {
 	locks *lockTable
 	sched sched.Scheduler
 	log   *slog.Logger
+	alloc *allocator
+	space *counters
 }
 
 // Owners of metadata blocks, as the journal keeps them apart for FlushOwner: an inode owns its record and tree under

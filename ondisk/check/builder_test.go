@@ -29,7 +29,6 @@ type vol struct {
 	chunks []map[uint32]bool // blocks of metadata chunks of each group, true: in use
 	next   []uint32          // cluster of each group that was not given out yet
 	spare  []uint64          // free blocks of metadata chunks
-	frees  []ondisk.Free
 
 	fan    int                            // most slots per node, 0 for what fits
 	tweaks map[uint64]func(*ondisk.Inode) // last change before a record is written

@@ -81,7 +81,6 @@ type checker struct {
 
 	orphans   map[uint64]orphan
 	conflicts []conflict
-	lost      bool // walking what no name leads to
 
 	spaces       int64 // sum of Space.Clusters
 	inodes       int64 // sum of Space.Inodes

@@ -195,24 +195,30 @@ func (l *log) transaction(seq uint64, room uint32) (*transaction, error) {
 		if err != nil {
 			return torn(err)
 		}
-		h := ondisk.GetHeader(b)
-		if h.Slot != l.slot || h.Incarnation != l.head.Incarnation {
+		if !l.isMine(b, blk) {
 			return nil, nil
 		}
-		if h.Type == ondisk.TypeJournalCommit {
+		if ondisk.GetHeader(b).Type == ondisk.TypeJournalCommit {
 			commit, err := ondisk.DecodeJournalCommit(l.c.sb, blk, b)
-			if err != nil || commit.Seq != seq || commit.Blocks != t.blocks-1 || commit.Sum != sum {
+			if err != nil || t.blocks == 1 || commit.Seq != seq || commit.Blocks != t.blocks-1 || commit.Sum != sum {
 				return nil, nil
 			}
 			return t, nil
 		}
 		d, err := ondisk.DecodeJournalDesc(l.c.sb, blk, b)
+		if err != nil && ondisk.GetHeader(b).Type == ondisk.TypeJournalDesc {
+			t.damage = fmt.Sprintf("block %d: %s", blk, reason(err))
+			return t, nil
+		}
 		if err != nil || d.Seq != seq {
 			return nil, nil
 		}
 		sum = ondisk.Checksum(sum, b)
 		for _, e := range d.Entries {
 			if e.Revoke {
+				if !l.c.isHome(e.Block) {
+					t.damage = fmt.Sprintf("it revokes block %d, where no metadata may lie", e.Block)
+				}
 				t.revokes = append(t.revokes, e.Block)
 				continue
 			}
@@ -234,46 +240,68 @@ func (l *log) transaction(seq uint64, room uint32) (*transaction, error) {
 func (t *transaction) take(c *checker, home, at uint64, b []byte) {
 	switch {
 	case t.damage != "":
-	case !c.isHome(home):
-		t.damage = fmt.Sprintf("it has a record of block %d, where no metadata may lie", home)
 	case !c.isOurs(b, home):
 		t.damage = fmt.Sprintf("its record of block %d is not a block of this volume", home)
+	case !slices.Contains(c.homeTypes(home), ondisk.GetHeader(b).Type):
+		t.damage = fmt.Sprintf("it has a record of block %d, where no %s may lie", home, ondisk.GetHeader(b).Type)
 	default:
 		t.records = append(t.records, homed{home, at, ondisk.LSN(b)})
 	}
 }
 
-// isHome reports whether a journal may have records of blk: records and tree nodes, headers and bitmaps of groups,
-// space blocks, the grow block.
-func (c *checker) isHome(blk uint64) bool {
-	if blk == ondisk.GrowBlock || c.sb.IsMetaPlace(blk) {
-		return true
-	}
-	if blk >= c.sb.SpaceBlock(0) && blk < c.sb.SpaceBlock(uint16(c.sb.Slots)) {
-		return true
-	}
-	g, ok := c.sb.GroupOf(blk)
-	return ok && blk-c.sb.GroupFirst(g) < uint64(c.sb.GroupMetaBlocks())
+// isMine reports whether b, found in block blk, is whole and was written by the life of the node that the head names.
+func (l *log) isMine(b []byte, blk uint64) bool {
+	h := ondisk.GetHeader(b)
+	return l.c.isOurs(b, blk) && h.Slot == l.slot && h.Incarnation == l.head.Incarnation
 }
 
-// later looks for a commit block of a transaction behind the first one that is not whole: transactions are written
-// one after the other, each only when the one before is stable, so there can be none unless the log is damaged.
+// isHome reports whether a journal may speak of block blk.
+func (c *checker) isHome(blk uint64) bool { return len(c.homeTypes(blk)) > 0 }
+
+// homeTypes are the types of blocks that a journal may bring home to blk: records and tree nodes, headers and bitmaps
+// of groups, space blocks, the grow block.
+func (c *checker) homeTypes(blk uint64) []ondisk.Type {
+	switch {
+	case blk == ondisk.GrowBlock:
+		return []ondisk.Type{ondisk.TypeGrow}
+	case c.sb.IsMetaPlace(blk):
+		return []ondisk.Type{ondisk.TypeInode, ondisk.TypeNode}
+	case blk >= c.sb.SpaceBlock(0) && blk < c.sb.SpaceBlock(uint16(c.sb.Slots)):
+		return []ondisk.Type{ondisk.TypeSpace}
+	}
+	g, ok := c.sb.GroupOf(blk)
+	if !ok || blk-c.sb.GroupFirst(g) >= uint64(c.sb.GroupMetaBlocks()) {
+		return nil
+	}
+	if blk == c.sb.GroupFirst(g) {
+		return []ondisk.Type{ondisk.TypeGroup}
+	}
+	return []ondisk.Type{ondisk.TypeBitmap}
+}
+
+// later looks for a transaction behind the first one that is not whole: each is begun only when the one before is
+// stable, so there can be none unless the log is damaged.
 func (l *log) later(seq uint64) (damage string, err error) {
 	for i := range l.ring() {
-		b, err := l.c.r.raw(l.c.ctx, l.block(i))
+		blk := l.block(l.pos + i)
+		b, err := l.c.r.raw(l.c.ctx, blk)
 		if err != nil {
 			if isFinding(err) {
 				continue
 			}
 			return "", err
 		}
-		h := ondisk.GetHeader(b)
-		if h.Type != ondisk.TypeJournalCommit || h.Slot != l.slot || h.Incarnation != l.head.Incarnation {
+		found := uint64(0)
+		if !l.isMine(b, blk) {
 			continue
 		}
-		commit, err := ondisk.DecodeJournalCommit(l.c.sb, l.block(i), b)
-		if err == nil && commit.Seq > seq && commit.Seq-seq <= uint64(l.ring()) {
-			return fmt.Sprintf("transaction %d is not whole, but transaction %d behind it was committed", seq, commit.Seq), nil
+		if commit, err := ondisk.DecodeJournalCommit(l.c.sb, blk, b); err == nil {
+			found = commit.Seq
+		} else if d, err := ondisk.DecodeJournalDesc(l.c.sb, blk, b); err == nil {
+			found = d.Seq
+		}
+		if found > seq && found-seq <= uint64(l.ring()) {
+			return fmt.Sprintf("transaction %d is not whole, but transaction %d behind it was begun", seq, found), nil
 		}
 	}
 	return "", nil
