@@ -26,7 +26,6 @@ type group struct {
 	contents int                 // how many of these versions are not frees
 	revokes  map[uint64]struct{} // blocks whose older records must not be replayed
 	owners   map[uint64]struct{} // whose blocks were changed or freed
-	anyOwner bool                // a block was freed whose owner is not known
 
 	durable []func() // OnDurable, in order of publication
 	stop    func() bool
@@ -47,9 +46,6 @@ func newGroup(s sched.Scheduler) *group {
 func (g *group) touches(owners []uint64) bool {
 	if g == nil {
 		return false
-	}
-	if g.anyOwner {
-		return true
 	}
 	for _, o := range owners {
 		if _, ok := g.owners[o]; ok {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -35,12 +36,7 @@ func (r *round) claimLocked(e *entry) (other *round) {
 // writeHome writes the versions of r to their places and makes them stable. A version that is still the newest
 // durable one of its block is home then.
 func (j *Journal) writeHome(r *round) error {
-	slices.SortFunc(r.blocks, func(a, b homeBlock) int {
-		if a.e.blk < b.e.blk {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(r.blocks, func(a, b homeBlock) int { return cmp.Compare(a.e.blk, b.e.blk) })
 	var runs []run
 	for _, h := range r.blocks {
 		runs = appendBlock(runs, h.e.blk, h.v.b)
@@ -118,15 +114,19 @@ func (j *Journal) FlushOwner(ctx context.Context, owners ...uint64) error {
 func (j *Journal) claimOwners(owners []uint64) (mine *round, others []*round) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	mine = j.newRound()
+	var found []*entry
 	for _, o := range owners {
 		for _, e := range j.owners[o] {
-			if e.dur == nil && e.homing == nil {
-				continue
+			if e.dur != nil || e.homing != nil {
+				found = append(found, e)
 			}
-			if r := mine.claimLocked(e); r != nil && r != mine && !slices.Contains(others, r) {
-				others = append(others, r)
-			}
+		}
+	}
+	slices.SortFunc(found, func(a, b *entry) int { return cmp.Compare(a.blk, b.blk) })
+	mine = j.newRound()
+	for _, e := range found {
+		if r := mine.claimLocked(e); r != nil && r != mine && !slices.Contains(others, r) {
+			others = append(others, r)
 		}
 	}
 	return mine, others

@@ -139,23 +139,24 @@ func (t *Txn) applyLocked(epoch uint64) {
 
 func (j *Journal) writeLocked(g *group, blk, owner uint64, b []byte) {
 	e := j.entryLocked(blk, owner)
-	if e.owner != owner {
-		g.owners[e.owner] = struct{}{}
-		j.ownLocked(e, owner)
-	}
+	g.touchLocked(e)
+	j.ownLocked(e, owner)
 	g.owners[owner] = struct{}{}
 	j.putLocked(g, e, b)
 }
 
 func (j *Journal) freeLocked(g *group, blk uint64) {
-	e := j.entries[blk]
-	if e == nil {
-		g.anyOwner = true
-		e = j.entryLocked(blk, 0)
-	}
-	g.owners[e.owner] = struct{}{}
+	e := j.entryLocked(blk, 0)
+	g.touchLocked(e)
 	g.revokes[blk] = struct{}{}
 	j.putLocked(g, e, nil)
+}
+
+// touchLocked notes that the group takes the content of e from its owner.
+func (g *group) touchLocked(e *entry) {
+	if b, _ := e.newest(); b != nil {
+		g.owners[e.owner] = struct{}{}
+	}
 }
 
 func (j *Journal) putLocked(g *group, e *entry, b []byte) {

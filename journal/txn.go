@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/covol/covol/ondisk"
@@ -130,7 +131,9 @@ func (t *Txn) Update(blk, owner uint64, fn func(b []byte)) {
 }
 
 // Free says that blk is no metadata block of its old owner any more. Once the transaction is durable its old content
-// is never written home again and never replayed. It may be written again, by this transaction or a later one.
+// is never written home again and never replayed. It may be written again, by this transaction or a later one. What
+// lets others take the block, a clear bit or an index of free space, must be changed in this transaction or a later one,
+// so that FlushOwner of that makes the free durable too.
 func (t *Txn) Free(blk uint64) {
 	if !journalled(t.j.cfg.Super, blk) {
 		t.fail(misuse("free of block %d, which is no place for metadata", blk))
@@ -160,7 +163,8 @@ func (t *Txn) Abort() {
 
 func (t *Txn) endLocked() {
 	t.ended = true
-	for _, e := range t.pinned {
+	for _, blk := range slices.Sorted(maps.Keys(t.pinned)) { // the order decides who is evicted first
+		e := t.pinned[blk]
 		e.pins--
 		t.j.settleLocked(e)
 	}
