@@ -70,7 +70,7 @@ func TestDecodersSurviveMutations(t *testing.T) {
 			_, again, err := d.decode(d.sample())
 			require.NoError(t, err)
 			require.Equal(t, headless(d.sample()), headless(again))
-			mutated(t, d, uint64(i), 4000)
+			mutated(t, d, uint64(i), 1500)
 		})
 	}
 }
