@@ -366,23 +366,19 @@ func (g *glock) tick() {
 
 // demote gives the lock away down to mode to. The glock is drained; only reads of pages may still come and go.
 func (g *glock) demote(to dlm.Mode) {
-	ctx := context.Background()
-	if to == dlm.NL {
-		if err := g.emptyKernel(ctx); err != nil {
+	ok, clean := g.t.beginDemote()
+	if !ok {
+		g.mu.Lock()
+		g.working = false // lockTable.clean pumps again
+		g.mu.Unlock()
+		return
+	}
+	defer g.t.endDemote()
+	if !clean {
+		if err := g.bringHome(context.Background(), to); err != nil {
 			g.failLocked(err)
 			return
 		}
-	} else {
-		g.mu.Lock()
-		g.phase = phaseClosed
-		g.mu.Unlock()
-	}
-	if err := g.ops.writeback(ctx, g, to); err != nil {
-		g.failLocked(err)
-		return
-	}
-	if to == dlm.NL {
-		g.ops.drop(g)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -398,6 +394,26 @@ func (g *glock) demote(to dlm.Mode) {
 	g.lostAt = g.t.sched.Now()
 	g.working, g.demanded, g.phase = false, g.demanded && g.demandTo < to, phaseOpen
 	g.pump()
+}
+
+// bringHome closes the glock and does all that must be done before another node may have the lock.
+func (g *glock) bringHome(ctx context.Context, to dlm.Mode) error {
+	if to == dlm.NL {
+		if err := g.emptyKernel(ctx); err != nil {
+			return err
+		}
+	} else {
+		g.mu.Lock()
+		g.phase = phaseClosed
+		g.mu.Unlock()
+	}
+	if err := g.ops.writeback(ctx, g, to); err != nil {
+		return err
+	}
+	if to == dlm.NL {
+		g.ops.drop(g)
+	}
+	return nil
 }
 
 // emptyKernel makes the kernel forget what it caches under the lock, then closes the glock.

@@ -47,7 +47,21 @@ type lockTable struct {
 	idle idleList
 	// GUARDED_BY(mu): why no lock can be had any more
 	err error
+	// GUARDED_BY(mu): see closing
+	phase    closingPhase
+	demoting int
+	quiet    sched.Event
 }
+
+// closingPhase is how far the unmount of the volume is. Locks are given away until it begins, wait while the journal
+// is closed, and after that are given away as they are: everything is home.
+type closingPhase uint8
+
+const (
+	tableOpen closingPhase = iota
+	tableClosing
+	tableClean
+)
 
 type tableEntry struct {
 	g          *glock
@@ -160,6 +174,52 @@ func (t *lockTable) demand(res dlm.Resource, want dlm.Mode) {
 	t.mu.Unlock()
 	if e != nil {
 		e.g.demand(want)
+	}
+}
+
+// beginDemote asks whether a lock may be given away now, and whether everything is home already. If it may, endDemote
+// must follow.
+func (t *lockTable) beginDemote() (ok, clean bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase == tableClosing {
+		return false, false
+	}
+	t.demoting++
+	return true, t.phase == tableClean
+}
+
+func (t *lockTable) endDemote() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.demoting--
+	if t.demoting == 0 && t.quiet != nil {
+		t.quiet.Set()
+	}
+}
+
+// closing stops the giving away of locks and waits until none is being given away.
+func (t *lockTable) closing(ctx context.Context) error {
+	t.mu.Lock()
+	t.phase = tableClosing
+	ev := t.sched.NewEvent()
+	t.quiet = ev
+	if t.demoting == 0 {
+		ev.Set()
+	}
+	t.mu.Unlock()
+	return ev.Wait(ctx)
+}
+
+// clean lets locks go as they are: the journal is closed, everything is home.
+func (t *lockTable) clean() {
+	t.mu.Lock()
+	t.phase = tableClean
+	t.mu.Unlock()
+	for _, g := range t.all() {
+		g.mu.Lock()
+		g.pump()
+		g.mu.Unlock()
 	}
 }
 

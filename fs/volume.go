@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"maps"
 
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
@@ -155,9 +154,13 @@ func (v *Volume) Unmount(ctx context.Context) error {
 			}
 		}
 	}
+	if err := v.locks.closing(ctx); err != nil {
+		return err
+	}
 	if err := v.j.Close(ctx); err != nil {
 		return fmt.Errorf("close journal: %w", err)
 	}
+	v.locks.clean()
 	return nil
 }
 
