@@ -226,8 +226,14 @@ func (w *workload) afterFree(x *Txn, blk uint64) {
 	x.OnDurable(func() {
 		w.value++
 		v := w.value
-		if w.tape.WriteAt(ctx, node(w.sb, blk, v), int64(blk)*ondisk.BlockSize, false) == nil && w.j.Barrier(ctx) == nil {
+		err := w.tape.WriteAt(ctx, node(w.sb, blk, v), int64(blk)*ondisk.BlockSize, false)
+		if err == nil {
+			err = w.j.Barrier(ctx)
+		}
+		if err == nil {
 			w.tape.mark(dataMark{blk, v})
+		} else if w.failed == nil {
+			w.failed = err
 		}
 	})
 }

@@ -37,10 +37,6 @@ type ringReader struct {
 	n     uint32 // blocks in buf
 }
 
-func newRingReader(dev blockdev.Device, sb *ondisk.Super, slot uint16) *ringReader {
-	return &ringReader{dev: dev, first: sb.JournalStart(slot) + ondisk.JournalHeads, ring: ringSize(sb), buf: blockdev.Alloc(maxRun * ondisk.BlockSize)}
-}
-
 // at returns block pos of the ring, counted on beyond its end, and its number on the volume. The bytes are valid until
 // the next call.
 func (r *ringReader) at(ctx context.Context, pos uint32) (b []byte, blk uint64, err error) {
@@ -72,7 +68,9 @@ type scanner struct {
 // scan reads all whole groups of a dirty journal. It stops at the first that is torn; if a later group proves that
 // this one had been durable, the log is damaged and the error is ondisk.ErrCorrupt.
 func scan(ctx context.Context, dev blockdev.Device, sb *ondisk.Super, h *ondisk.JournalHead) (*index, error) {
-	s := &scanner{newRingReader(dev, sb, h.Slot), sb, h,
+	buf := largeBufs.Get().(*[]byte)
+	defer largeBufs.Put(buf)
+	s := &scanner{&ringReader{dev: dev, first: sb.JournalStart(h.Slot) + ondisk.JournalHeads, ring: ringSize(sb), buf: *buf}, sb, h,
 		&index{records: map[uint64]record{}, nextSeq: h.TailSeq, nextPos: h.Tail, lsn: h.LSN}}
 	for left := s.ring; left > 0; {
 		g, err := s.group(ctx, left)
