@@ -3,6 +3,7 @@ package devtest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -19,10 +20,9 @@ var ctx = context.Background()
 // pattern returns n bytes that depend on seed.
 func pattern(seed uint64, n int) []byte {
 	p := blockdev.Alloc(n)
-	rng := rand.New(rand.NewPCG(seed, 1))
-	for i := range p {
-		p[i] = byte(rng.Uint32())
-	}
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	_, _ = rand.NewChaCha8(key).Read(p) // never fails
 	return p
 }
 
