@@ -323,7 +323,7 @@ func (v *vol) writeGroup(g uint32) {
 
 // busy makes a volume with files and directories of all shapes.
 func busy(t testing.TB, clusterSize uint32) *vol {
-	v := newVolSize(t, ondisk.MinVolume, mkfs.Options{Slots: 4, ClusterSize: clusterSize})
+	v := newVolSize(t, ondisk.MinVolume, mkfs.Options{Slots: 4, ClusterSize: clusterSize, JournalBytes: ondisk.MinJournal * ondisk.BlockSize})
 	v.fan = 20
 	root := uint64(ondisk.RootBlock)
 	a := v.dir(root, "a")
@@ -336,7 +336,7 @@ func busy(t testing.TB, clusterSize uint32) *vol {
 	tiny.in.Xattrs = []ondisk.Xattr{{Name: "user.a", Value: []byte("1")}, {Name: "user.b", Value: nil}}
 	v.file(a, "one", 1, 10, 10)
 	v.file(a, "tree", 30, 1, 2)
-	v.file(a, "deep", 500, 1, 3)
+	v.file(a, "deep", 450, 1, 3)
 	unwritten := v.file(a, "unwritten", 3, 4, 8)
 	unwritten.extents[1].Flags = ondisk.ExtentUnwritten
 	pre := v.file(a, "prealloc", 2, 8, 8)
@@ -359,7 +359,7 @@ func busy(t testing.TB, clusterSize uint32) *vol {
 		v.link(b, fmt.Sprintf("name %d", i+1), five)
 	}
 	big := v.dir(root, "big")
-	for i := range 600 {
+	for i := range 300 {
 		v.make(big, fmt.Sprintf("file %d", i), 0o100644)
 	}
 	gone := v.inode(0o100644)

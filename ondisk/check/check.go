@@ -42,6 +42,7 @@ func Check(ctx context.Context, dev blockdev.Device, o Options) (*Report, error)
 	}
 	c := &checker{ctx: ctx, o: o, r: newReader(dev), rep: &Report{}, dirs: map[uint64]*dir{}, links: map[uint64]*link{},
 		orphans: map[uint64]orphan{}, fixed: map[uint64]bool{}}
+	defer c.r.close()
 	for _, phase := range []struct {
 		name string
 		run  func() error

@@ -52,7 +52,7 @@ var theHostile = sync.OnceValue(func() *hostile {
 	v := busy(&testing.B{}, 0)
 	v.write()
 	v.journal(0, 3, txn{write: [][]byte{v.copyOf(v.inoOf("a")), v.copyOf(v.sb.GroupFirst(1))}, revoke: []uint64{v.inoOf("big")}})
-	v.journal(1, 900, txn{write: [][]byte{v.copyOf(v.sb.OrphanBlock(0))}}, txn{revoke: []uint64{v.inoOf("a", "one")}})
+	v.journal(1, 250, txn{write: [][]byte{v.copyOf(v.sb.OrphanBlock(0))}}, txn{revoke: []uint64{v.inoOf("a", "one")}})
 	h := &hostile{sb: v.sb, img: v.dev}
 	for _, p := range v.dev.Image().Pages() {
 		h.blocks = append(h.blocks, uint64(p))
@@ -134,9 +134,9 @@ func randomPatches(rng *rand.Rand) []byte {
 func TestHostileVolumes(t *testing.T) {
 	h := theHostile()
 	require.True(t, h.judge(t, nil).Clean())
-	rounds := uint64(1500)
+	rounds := uint64(400)
 	if testing.Short() {
-		rounds = 300
+		rounds = 150
 	}
 	dirty := 0
 	for seed := range rounds {

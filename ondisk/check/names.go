@@ -36,7 +36,7 @@ type entry struct {
 }
 
 // batchEntries bounds how many entries of one directory are held, to visit their records in order of place.
-const batchEntries = 1 << 17
+const batchEntries = 1 << 18
 
 // checkNames walks from the root.
 func (c *checker) checkNames() error {

@@ -97,7 +97,7 @@ func TestLogIsLaidOverTheDevice(t *testing.T) {
 func TestOverlayIsWhatReplayMakes(t *testing.T) {
 	base := busy(t, 0)
 	base.write()
-	rounds := 150
+	rounds := 60
 	if testing.Short() {
 		rounds = 40
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
@@ -29,9 +30,15 @@ type reader struct {
 	scratch []byte
 }
 
+// pool has the memory of windows of runs that have ended: crash tests check thousands of small volumes.
+var pool = sync.Pool{New: func() any { return (*windowData)(blockdev.Alloc(windowBlocks * ondisk.BlockSize)) }}
+
+type windowData [windowBlocks * ondisk.BlockSize]byte
+
 type window struct {
 	first uint64
-	data  []byte // nil if the window could not be read as a whole
+	data  []byte // of whole; nil if the window could not be read as a whole
+	whole *windowData
 }
 
 func newReader(dev blockdev.Device) *reader {
@@ -72,7 +79,8 @@ func (r *reader) window(ctx context.Context, first uint64) (*window, error) {
 		r.recent.MoveToFront(e)
 		return e.Value.(*window), nil
 	}
-	w := &window{first: first, data: blockdev.Alloc(int(min(windowBlocks, r.blocks-first)) * ondisk.BlockSize)}
+	w := &window{first: first, whole: pool.Get().(*windowData)}
+	w.data = w.whole[:min(windowBlocks, r.blocks-first)*ondisk.BlockSize]
 	err := r.dev.ReadAt(ctx, w.data, int64(first*ondisk.BlockSize))
 	if errors.Is(err, blockdev.ErrMedium) {
 		w.data = nil
@@ -86,6 +94,15 @@ func (r *reader) window(ctx context.Context, first uint64) (*window, error) {
 		r.recent.Remove(last)
 	}
 	return w, nil
+}
+
+// close gives the memory of all windows back. No block that was returned may be used any more.
+func (r *reader) close() {
+	for e := r.recent.Front(); e != nil; e = e.Next() {
+		pool.Put(e.Value.(*window).whole)
+	}
+	clear(r.windows)
+	r.recent.Init()
 }
 
 // buffer is n bytes for reads of data; the next call may give the same.
