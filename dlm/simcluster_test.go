@@ -47,7 +47,6 @@ type simNode struct {
 	end     *simnet.Endpoint
 	timer   func() bool
 	dead    bool // crashed: takes no more events
-	expired bool // was declared dead; still runs if not dead
 	leaving bool
 	left    bool
 	held    map[dlm.Resource]dlm.Grant

@@ -1,0 +1,48 @@
+package tcp
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/covol/covol/cluster/view"
+)
+
+// Version is the version of the hello, the frames and the lock messages. Nodes of different versions refuse each
+// other.
+const Version = 1
+
+// The channels. Others up to 254 are free.
+const (
+	ChannelLocks   byte = 0
+	ChannelControl byte = 1
+
+	channelKeepalive byte = 255
+)
+
+const (
+	maxFrame      = 1 << 20
+	queueBytes    = 8 << 20 // queued for one peer; more is lost
+	keepalive     = 2 * time.Second
+	silence       = 3 * keepalive
+	helloTimeout  = 5 * time.Second
+	dialTimeout   = 5 * time.Second
+	backoffFirst  = 10 * time.Millisecond
+	backoffLast   = time.Second
+	copyBelow     = 4 << 10 // smaller messages are copied into one buffer per write
+	readerBuffer  = 64 << 10
+	strangersOpen = 64 // accepted connections that have not shown a valid hello yet
+)
+
+// Config is what a Transport needs.
+type Config struct {
+	Self   view.NodeID
+	Volume [16]byte     // UUID of the volume; all nodes of a volume have the same
+	Listen string       // host:port; port 0 takes a free one
+	TLS    *tls.Config  // nil: plain. Used for both directions, 1.3 at least
+	Log    *slog.Logger // nil: no log
+}
+
+// ErrRefused is the class of hellos that were not accepted, here or by the peer.
+var ErrRefused = errors.New("refused")
