@@ -24,7 +24,7 @@ func seeds(t *testing.T, short, long int) []uint64 {
 		return []uint64{*seedFlag}
 	}
 	n := long
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		n = short
 	}
 	all := make([]uint64, n)
@@ -358,7 +358,7 @@ func fates(n, samples int, rng *rand.Rand) []func(i int) fate {
 // TestCrashAnywhere cuts the power between any two events of a random workload.
 func TestCrashAnywhere(t *testing.T) {
 	states := 0
-	for _, seed := range seeds(t, 2, 6) {
+	for _, seed := range seeds(t, 2, 15) {
 		w := runWorkload(t, seed, 40, 0)
 		require.NoError(t, w.failed, "seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 3))

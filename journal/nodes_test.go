@@ -134,7 +134,7 @@ func TestReplayNeverOverwritesReusedBlock(t *testing.T) {
 // changes, so whatever replay makes of it must lie between what was acknowledged and what was published.
 func TestTwoNodesCrash(t *testing.T) {
 	const blocks = 12
-	for _, seed := range seeds(t, 1, 4) {
+	for _, seed := range seeds(t, 1, 6) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		sb := testSuper()
 		tp := newTape(fresh(sb, blocks), seed, nil)
