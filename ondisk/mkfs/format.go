@@ -16,10 +16,11 @@ func Format(ctx context.Context, dev blockdev.Device, o Options) (*ondisk.Super,
 	if err != nil {
 		return nil, fmt.Errorf("mkfs: %w", err)
 	}
-	if err := mayOverwrite(ctx, dev, &o); err != nil {
+	old, err := mayOverwrite(ctx, dev, &o)
+	if err != nil {
 		return nil, fmt.Errorf("mkfs: %w", err)
 	}
-	f := &formatter{dev: dev, s: s, o: &o, ready: min(s.Groups, MaxReady)}
+	f := &formatter{dev: dev, s: s, old: old, o: &o, ready: min(s.Groups, MaxReady)}
 	f.total = int64(f.ready) + int64(s.Slots) + 4
 	for _, step := range []struct {
 		name string
@@ -41,7 +42,7 @@ func Format(ctx context.Context, dev blockdev.Device, o Options) (*ondisk.Super,
 
 type formatter struct {
 	dev         blockdev.Device
-	s           *ondisk.Super
+	s, old      *ondisk.Super // old may be nil
 	o           *Options
 	ready       uint32 // groups to format
 	done, total int64
@@ -72,8 +73,8 @@ func (f *formatter) write(ctx context.Context, blk uint64, blocks [][]byte) erro
 // wipe zeroes the superblock and all its copies that a later Open could find.
 func (f *formatter) wipe(ctx context.Context) error {
 	places := []uint64{ondisk.SuperBlock, ondisk.SuperCopyBlock, f.s.Blocks - 1}
-	if old := oldSuper(ctx, f.dev); old != nil && old.Blocks < f.s.Blocks {
-		places = append(places, old.Blocks-1)
+	if f.old != nil && f.old.Blocks < f.s.Blocks {
+		places = append(places, f.old.Blocks-1)
 	}
 	for _, blk := range places {
 		if err := f.write(ctx, blk, [][]byte{nil}); err != nil {

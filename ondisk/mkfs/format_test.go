@@ -75,6 +75,12 @@ func checkVolume(t *testing.T, dev blockdev.Device, want *ondisk.Super) {
 		require.NoError(t, err)
 		require.Equal(t, s, c)
 	}
+	checkRest(t, dev, s)
+}
+
+// checkRest reads every structure but the superblocks.
+func checkRest(t *testing.T, dev blockdev.Device, s *ondisk.Super) {
+	t.Helper()
 	checked := func(typ ondisk.Type, blk uint64) []byte {
 		b := block(t, dev, blk)
 		require.NoError(t, ondisk.CheckHeader(b, typ, blk, s.UUID))

@@ -2,6 +2,7 @@ package mkfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/covol/covol/ondisk"
@@ -9,43 +10,49 @@ import (
 	"github.com/covol/covol/ondisk/volume"
 )
 
-// mayOverwrite refuses a device that is in use, and one that holds something unless o.Force.
-func mayOverwrite(ctx context.Context, dev blockdev.Device, o *Options) error {
+// mayOverwrite refuses a device that is in use, and one that holds something unless o.Force. It returns the superblock
+// of the volume that will be overwritten, nil if there is none.
+func mayOverwrite(ctx context.Context, dev blockdev.Device, o *Options) (*ondisk.Super, error) {
 	if o.InUse != nil {
 		if err := o.InUse(); err != nil {
-			return fmt.Errorf("%w: %w", ErrInUse, err)
+			return nil, fmt.Errorf("%w: %w", ErrInUse, err)
 		}
 	}
-	old := oldSuper(ctx, dev)
+	old, err := oldSuper(ctx, dev)
+	if err != nil {
+		return nil, err
+	}
 	if old != nil && !(o.Force && o.InUse != nil) {
 		if err := nobodyIn(ctx, dev, old); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if o.Force {
-		return nil
+		return old, nil
 	}
 	if old != nil {
-		return fmt.Errorf("a covol volume (label %q, uuid %s): %w", old.Label, old.UUID, ErrOccupied)
+		return nil, fmt.Errorf("a covol volume (label %q, uuid %s): %w", old.Label, old.UUID, ErrOccupied)
 	}
 	what, err := volume.Identify(ctx, dev)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if what != "" {
-		return fmt.Errorf("%s: %w", what, ErrOccupied)
+		return nil, fmt.Errorf("%s: %w", what, ErrOccupied)
 	}
-	return nil
+	return nil, nil
 }
 
-// oldSuper is the superblock of the covol volume on dev, nil if there is none that can be read. A volume longer than
-// the device cannot be mounted and counts as none.
-func oldSuper(ctx context.Context, dev blockdev.Device) *ondisk.Super {
+// oldSuper is the superblock of the covol volume on dev, nil if there is none that this build could mount: one of another
+// version or longer than the device counts as none, and so does a damaged one. A device that cannot be read is an error.
+func oldSuper(ctx context.Context, dev blockdev.Device) (*ondisk.Super, error) {
 	s, _, err := volume.Open(ctx, dev)
-	if err != nil {
-		return nil
+	for _, class := range []error{volume.ErrNotVolume, volume.ErrShort, ondisk.ErrCorrupt, ondisk.ErrVersion} {
+		if errors.Is(err, class) {
+			return nil, nil
+		}
 	}
-	return s
+	return s, err
 }
 
 // nobodyIn returns ErrInUse naming the node, if a slot says that its node is in the volume. A node that died without

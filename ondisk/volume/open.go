@@ -46,6 +46,7 @@ func Open(ctx context.Context, dev blockdev.Device) (super *ondisk.Super, note *
 		return nil, nil, first
 	}
 	ours := looksOurs(first)
+	unread := first // what could not be read may be the one that is valid
 	for _, blk := range []uint64{ondisk.SuperCopyBlock, blocks - 1} {
 		if blk >= blocks {
 			continue
@@ -58,9 +59,12 @@ func Open(ctx context.Context, dev blockdev.Device) (super *ondisk.Super, note *
 			return nil, nil, err
 		}
 		ours = ours || looksOurs(err)
+		if !errors.Is(err, ondisk.ErrCorrupt) && errors.Is(unread, ondisk.ErrCorrupt) {
+			unread = err
+		}
 	}
-	if ours || !errors.Is(first, ondisk.ErrCorrupt) {
-		return nil, nil, fmt.Errorf("no valid superblock, nor a valid copy in blocks %d and %d: %w", ondisk.SuperCopyBlock, blocks-1, first)
+	if ours || !errors.Is(unread, ondisk.ErrCorrupt) {
+		return nil, nil, fmt.Errorf("no valid superblock, nor a valid copy in blocks %d and %d: %w", ondisk.SuperCopyBlock, blocks-1, unread)
 	}
 	what, err := Identify(ctx, dev)
 	if err != nil {
