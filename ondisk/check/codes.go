@@ -46,7 +46,8 @@ const (
 	ViewInvalid      Code = "F120"
 	SlotInvalid      Code = "F121"
 	BallotInvalid    Code = "F122"
-	SlotImplausible  Code = "F123"
+	MemberNoSlot     Code = "F123"
+	SlotAhead        Code = "F124"
 	SpaceInvalid     Code = "F130"
 
 	JournalNoHead  Code = "F201"
@@ -129,13 +130,14 @@ type Kind struct {
 // Kinds lists all codes in ascending order.
 var Kinds = []Kind{
 	{SuperInvalid, Error, "the superblock is not valid; a copy was used", "write the superblock anew from the copy"},
-	{SuperCopyInvalid, Warning, "a copy of the superblock is not valid", "write the copy anew from the superblock"},
-	{SuperCopyDiffers, Warning, "a copy of the superblock says something else", "write the copy anew from the superblock"},
+	{SuperCopyInvalid, Error, "a copy of the superblock is not valid", "write the copy anew from the superblock"},
+	{SuperCopyDiffers, Error, "a copy of the superblock says something else", "write the copy anew from the superblock"},
 	{GrowInvalid, Error, "the grow block is not valid", "write it anew, counting the groups that have valid headers"},
 	{ViewInvalid, Error, "the view block is not valid", "write an empty view with a higher epoch, once no node is mounted"},
-	{SlotInvalid, Warning, "a slot block is not valid", "write a free slot with an incarnation above those in the view and the journal"},
+	{SlotInvalid, Error, "a slot block is not valid", "write a free slot with an incarnation above those in the view and the journal"},
 	{BallotInvalid, Warning, "a ballot block is not valid", "write an empty ballot"},
-	{SlotImplausible, Info, "view, slot and journal disagree about a node", "nothing; the next node to claim the slot puts it right"},
+	{MemberNoSlot, Warning, "the view has a member whose slot is not in use", "take it out of the view, once its journal is replayed"},
+	{SlotAhead, Info, "a slot has seen a later epoch than the view", "nothing; the next node to claim the slot puts it right"},
 	{SpaceInvalid, Error, "a space block is not valid", "write it anew so that the sums of free space and inodes are right"},
 
 	{JournalNoHead, Error, "a journal has no valid head", "write a clean head with a new incarnation; what the journal held is lost"},

@@ -27,9 +27,10 @@
 //	K2 Any content ends in findings, never in a panic or a loop: a metadata block is descended into once, by the
 //	   bitmap of what was claimed; levels fall by one at every step; runs that leave their group are not followed.
 //	K3 Memory is one bit per cluster and two per block in groups that hold something, plus an entry per directory
-//	   and per file with several names. Options.MemoryLimit ends the run instead of growing beyond.
+//	   and per file with several names, and at most batchEntries names. Options.MemoryLimit ends the run instead of growing beyond.
 //	K4 Every block is claimed by at most one owner. Ranges claimed twice are remembered, and a second walk over all
 //	   records names all owners of each.
 //	K5 A volume after any crash is clean (F4): what a crash may leave, a torn journal head, prealloced space behind
-//	   the end of a file, is of severity info.
+//	   the end of a file, is of severity info. Torn slot, ballot and view blocks are the exception: they are written
+//	   directly, and until their writer comes back they are findings (FORMAT.md).
 package check

@@ -110,10 +110,14 @@ func volumeFaults() []fault {
 		{name: "crc", want: check.ViewInvalid, raw: spoil(at(ondisk.ViewBlock))},
 		{name: "crc", want: check.SlotInvalid, raw: spoil(func(sb *ondisk.Super) uint64 { return sb.SlotBlock(2) })},
 		{name: "crc", want: check.BallotInvalid, raw: spoil(func(sb *ondisk.Super) uint64 { return sb.BallotBlock(1) })},
-		{name: "member never claimed its slot", want: check.SlotImplausible, raw: func(v *vol) {
+		{name: "free slot", want: check.MemberNoSlot, raw: func(v *vol) {
 			v.put(ondisk.ViewBlock, ondisk.EncodeView(v.sb, &ondisk.View{Epoch: 4, Members: []uint32{0, 3, 0, 0}}))
 		}},
-		{name: "slot ahead of the view", want: check.SlotImplausible, raw: func(v *vol) {
+		{name: "incarnation not claimed yet", want: check.MemberNoSlot, raw: func(v *vol) {
+			v.put(v.sb.SlotBlock(1), ondisk.EncodeSlot(v.sb, &ondisk.Slot{Index: 1, State: ondisk.SlotActive, Incarnation: 2, Epoch: 4}))
+			v.put(ondisk.ViewBlock, ondisk.EncodeView(v.sb, &ondisk.View{Epoch: 4, Members: []uint32{0, 3, 0, 0}}))
+		}},
+		{name: "slot ahead of the view", want: check.SlotAhead, raw: func(v *vol) {
 			v.put(v.sb.SlotBlock(1), ondisk.EncodeSlot(v.sb, &ondisk.Slot{Index: 1, State: ondisk.SlotActive, Incarnation: 1, Epoch: 99}))
 		}},
 		{name: "crc", want: check.SpaceInvalid, raw: spoil(func(sb *ondisk.Super) uint64 { return sb.SpaceBlock(1) })},

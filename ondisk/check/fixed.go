@@ -94,11 +94,11 @@ func (c *checker) checkSlot(slot uint16, v *ondisk.View) error {
 	if v == nil {
 		return nil
 	}
-	switch {
-	case v.Members[slot] > s.Incarnation:
-		c.tell(SlotImplausible, atSlot(slot, blk), "the view has incarnation %d of a slot that was claimed %d times", v.Members[slot], s.Incarnation)
-	case s.Epoch > v.Epoch:
-		c.tell(SlotImplausible, atSlot(slot, blk), "the slot has seen epoch %d, the view is of epoch %d", s.Epoch, v.Epoch)
+	if m := v.Members[slot]; m != 0 && (s.State == ondisk.SlotFree || m > s.Incarnation) {
+		c.tell(MemberNoSlot, atSlot(slot, blk), "the view has incarnation %d of the slot, which has state %d and incarnation %d", m, s.State, s.Incarnation)
+	}
+	if s.Epoch > v.Epoch {
+		c.tell(SlotAhead, atSlot(slot, blk), "the slot has seen epoch %d, the view is of epoch %d", s.Epoch, v.Epoch)
 	}
 	return nil
 }
