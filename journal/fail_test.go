@@ -23,7 +23,7 @@ func TestFailEveryOperation(t *testing.T) {
 	}
 	for _, seed := range seeds(t, 1, 1) {
 		for n := 1; ; n += step {
-			w := runWorkload(t, seed, 12, n)
+			w := runWorkload(t, seed, 30, n)
 			if w.tape.calls < n {
 				require.NoError(t, w.failed)
 				require.Greater(t, n, 50)
