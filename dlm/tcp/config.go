@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/covol/covol/cluster/view"
@@ -38,10 +39,16 @@ const (
 // Config is what a Transport needs.
 type Config struct {
 	Self   view.NodeID
-	Volume [16]byte     // UUID of the volume; all nodes of a volume have the same
-	Listen string       // host:port; port 0 takes a free one
-	TLS    *tls.Config  // nil: plain. Used for both directions, 1.3 at least
-	Log    *slog.Logger // nil: no log
+	Volume [16]byte // UUID of the volume; all nodes of a volume have the same
+	Listen string   // host:port; port 0 takes a free one
+	// Listener is used instead of Listen if it is not nil, and belongs to the Transport from then on, also after an
+	// error: a node must know its address before it is given the identity it shows to its peers.
+	Listener net.Listener
+	TLS      *tls.Config  // nil: plain. Used for both directions, 1.3 at least
+	Log      *slog.Logger // nil: no log
+	// OnStranger is called when a node that the members named here do not contain, or not in this life, has shown
+	// itself: there may be a newer view. It must not block. May be nil.
+	OnStranger func()
 }
 
 // ErrRefused is the class of hellos that were not accepted, here or by the peer.

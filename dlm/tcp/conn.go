@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/covol/covol/cluster/view"
 )
 
 var errReplaced = errors.New("replaced by a newer connection")
@@ -75,6 +77,9 @@ func (t *Transport) hear(conn net.Conn) (*peer, net.Conn, error) {
 		return nil, conn, fmt.Errorf("answer hello: %w", err)
 	}
 	if v != welcome {
+		if v.mayBeNewer() && t.cfg.OnStranger != nil {
+			t.cfg.OnStranger()
+		}
 		return nil, conn, fmt.Errorf("%w: slot %d incarnation %d: %s", ErrRefused, h.from.Slot, h.from.Incarnation, v)
 	}
 	return p, conn, nil
@@ -99,6 +104,36 @@ func (t *Transport) dialOnce(p *peer) (net.Conn, error) {
 	}
 	return conn, nil
 }
+
+// Announce shows this node to whoever listens at addr, so that a node of the same volume looks for a newer view at once.
+// An error says that nobody of this volume could be reached there.
+func (t *Transport) Announce(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
+	p := &peer{t: t, id: view.NodeID{Slot: view.NoSlot}, addr: addr, ctx: ctx}
+	conn, err := t.dialOnce(p)
+	if err == nil {
+		return conn.Close()
+	}
+	var r *refusal
+	if errors.As(err, &r) && r.v.mayBeNewer() {
+		return nil
+	}
+	return err
+}
+
+// refusal is the ErrRefused that a peer answered a hello with.
+type refusal struct {
+	by view.NodeID
+	v  verdict
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%v by slot %d incarnation %d: %s", ErrRefused, r.by.Slot, r.by.Incarnation, r.v)
+}
+
+func (r *refusal) Is(target error) bool { return target == ErrRefused }
 
 // clientTLS fills in the name to verify where the configuration has none.
 func (t *Transport) clientTLS(addr string) *tls.Config {
@@ -125,7 +160,7 @@ func (t *Transport) greet(p *peer, conn net.Conn) error {
 	case err != nil:
 		return err
 	case h.verdict != welcome:
-		return fmt.Errorf("%w by slot %d incarnation %d: %s", ErrRefused, h.from.Slot, h.from.Incarnation, h.verdict)
+		return &refusal{by: h.from, v: h.verdict}
 	case h.version != Version || h.volume != t.cfg.Volume || h.from != p.id || h.to != t.cfg.Self:
 		return fmt.Errorf("%w: someone else answers there: slot %d incarnation %d", ErrRefused, h.from.Slot, h.from.Incarnation)
 	}

@@ -44,11 +44,13 @@ func New(cfg Config) (*Transport, error) {
 		t.tls = cfg.TLS.Clone()
 		t.tls.MinVersion = tls.VersionTLS13
 	}
-	l, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("lock manager: listen: %w", err)
+	if t.listener = cfg.Listener; t.listener == nil {
+		l, err := net.Listen("tcp", cfg.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("lock manager: listen: %w", err)
+		}
+		t.listener = l
 	}
-	t.listener = l
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.wg.Go(t.accept)
 	return t, nil
