@@ -194,7 +194,14 @@ type driver struct {
 	n   *rigNode // of the current operation
 	log []string
 	max int // bytes of a file
+	// whole: only operations that are one transaction and overwrite nothing in place, so that a crash leaves the state
+	// before or after. Content that was cut off and written over may otherwise show up with the old size: both were the
+	// file's own, and neither was synced.
+	whole bool
 }
+
+// wholeUnit is a multiple of every cluster size in use here.
+const wholeUnit = 64 << 10
 
 func (d *driver) pick(of []*modelNode) *modelNode { return of[d.rng.IntN(len(of))] }
 func (d *driver) name() string                    { return string(rune('a' + d.rng.IntN(10))) }
@@ -321,11 +328,14 @@ func (d *driver) doWrite() {
 	if d.rng.IntN(3) == 0 {
 		off, size = d.rng.IntN(3000), d.rng.IntN(1000)+1
 	}
+	if d.whole {
+		off = (len(n.data)+wholeUnit-1)&^(wholeUnit-1) + []int{0, 0, wholeUnit}[d.rng.IntN(3)]
+	}
 	d.note("write %d at %d+%d", n.ino, off, size)
 	p := pattern(d.rng.Uint64(), size)
 	f := d.n.open(n.ino, syscall.O_RDWR)
 	d.n.write(f, p, int64(off))
-	if d.rng.IntN(4) == 0 {
+	if !d.whole && d.rng.IntN(4) == 0 {
 		require.NoError(d.t, f.Sync(bg, d.rng.IntN(2) == 0))
 	}
 	d.n.close(f)
@@ -338,6 +348,9 @@ func (d *driver) doTruncate() {
 		return
 	}
 	size := uint64(d.rng.IntN(d.max))
+	if d.whole {
+		size &^= wholeUnit - 1
+	}
 	d.note("truncate %d to %d", n.ino, size)
 	require.NoError(d.t, d.n.Setattr(bg, root, n.ino, SetAttr{Size: &size}, func(a Attr) {
 		require.Equal(d.t, size, a.Size)
@@ -352,6 +365,10 @@ func (d *driver) doAllocate() {
 	}
 	off, size := d.span()
 	mode := []uint32{0, fallocKeepSize, fallocPunchHole | fallocKeepSize, fallocZeroRange, fallocZeroRange | fallocKeepSize}[d.rng.IntN(5)]
+	if d.whole {
+		off, size = off&^(wholeUnit-1), (size+wholeUnit-1)&^(wholeUnit-1)
+		mode = []uint32{0, fallocPunchHole | fallocKeepSize}[d.rng.IntN(2)]
+	}
 	d.note("fallocate %d mode %#x at %d+%d", n.ino, mode, off, size)
 	f := d.n.open(n.ino, syscall.O_RDWR)
 	require.NoError(d.t, f.Allocate(bg, mode, int64(off), int64(size)), d.tail())

@@ -17,6 +17,7 @@ import (
 	"github.com/covol/covol/ondisk/check/checktest"
 	"github.com/covol/covol/ondisk/mkfs"
 	"github.com/covol/covol/ondisk/sched"
+	"github.com/covol/covol/ondisk/sched/simsched"
 )
 
 // hub carries the messages of the lock managers of one process. Each is delivered by a procedure of its own, so they may
@@ -78,6 +79,7 @@ type rigNode struct {
 	*Volume
 	r    *rig
 	id   view.NodeID
+	dev  blockdev.Device
 	lm   *dlm.Node
 	port *port
 	kern *fakeKernel
@@ -118,17 +120,41 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		r.nodes = append(r.nodes, &rigNode{r: r, id: view.NodeID{Slot: view.Slot(i), Incarnation: 1}})
 		r.nodes[i].start(dev)
 	}
-	r.views()
-	for _, n := range r.nodes {
-		n.mount()
+	r.do(func() {
+		r.views()
+		for _, n := range r.nodes {
+			n.mount()
+		}
+	})
+	if sim, ok := o.sched.(*simsched.Scheduler); ok {
+		t.Cleanup(sim.Stop)
 	}
 	if !o.noCheck {
 		t.Cleanup(func() {
-			r.stop()
+			r.do(r.stop)
 			checktest.MustBeClean(t, o.dev)
 		})
 	}
 	return r
+}
+
+// do runs fn, under a simulated scheduler as a procedure of it.
+func (r *rig) do(fn func()) {
+	r.t.Helper()
+	sim, ok := r.s.(*simsched.Scheduler)
+	if !ok {
+		fn()
+		return
+	}
+	done := false
+	sim.Go("test", func() { fn(); done = true })
+	for range 1000 {
+		if done {
+			return
+		}
+		require.NoError(r.t, sim.Run(sim.Now()+10*time.Second))
+	}
+	require.True(r.t, done, "no end in sight: %v", sim.Parked())
 }
 
 func (n *rigNode) start(dev blockdev.Device) {
@@ -140,12 +166,12 @@ func (n *rigNode) start(dev blockdev.Device) {
 	}})
 	n.Volume = nil
 	n.kern = &fakeKernel{}
-	_ = dev
+	n.dev = dev
 }
 
 func (n *rigNode) mount() {
 	v, err := Mount(context.Background(), Config{
-		Dev: n.r.dev, Super: n.r.sb, ID: n.id, Epoch: func() view.Epoch { return n.r.epoch }, Locks: n.lm, Sched: n.r.s,
+		Dev: n.dev, Super: n.r.sb, ID: n.id, Epoch: func() view.Epoch { return n.r.epoch }, Locks: n.lm, Sched: n.r.s,
 	})
 	require.NoError(n.r.t, err)
 	v.SetNotifier(n.kern)

@@ -110,6 +110,7 @@ const (
 	OrphanNamed    Code = "F705"
 	OrphanTwice    Code = "F706"
 	OrphanNotEmpty Code = "F707"
+	OrphanCut      Code = "F708"
 	FreeInvalid    Code = "F711"
 
 	FreeCount  Code = "F801"
@@ -200,6 +201,7 @@ var Kinds = []Kind{
 	{OrphanNamed, Error, "an orphan has a name", "remove it from the index of orphans"},
 	{OrphanTwice, Error, "an orphan is in two indexes", "remove one of the entries"},
 	{OrphanNotEmpty, Error, "a directory without a name has entries", "give it a name in lost+found"},
+	{OrphanCut, Info, "a file was being cut short: it may have space behind its end", "nothing; the next node in the slot gives it back"},
 	{FreeInvalid, Error, "an entry of the index of deferred frees is not valid", "remove it"},
 
 	{FreeCount, Error, "the count of free clusters of the volume is wrong", "correct the space block of the first slot"},

@@ -91,7 +91,8 @@ func systemFaults() []fault {
 			n.in.Nlink = 1
 			v.orphan(1, n)
 		}},
-		{name: "file", want: check.OrphanNamed, model: func(v *vol) { v.orphan(1, v.inodes[v.inoOf("a", "one")]) }},
+		{name: "file", want: check.OrphanCut, model: func(v *vol) { v.orphan(1, v.inodes[v.inoOf("a", "one")]) }},
+		{name: "named directory", want: check.OrphanNamed, model: func(v *vol) { v.orphan(1, v.inodes[v.inoOf("a")]) }},
 		{name: "two slots", want: check.OrphanTwice, model: func(v *vol) {
 			n := v.inode(0o100644)
 			v.orphan(1, n)

@@ -94,6 +94,21 @@ func (c *checker) freeEntry(_ uint16, t *tree, blk, key uint64, v []byte) error 
 	return c.claimData(f.Block/uint64(k), f.Blocks/k)
 }
 
+// namedOrphan judges an entry whose inode has names. That is right for a file that was being cut short in more than one
+// transaction; its other claims were made where its name was found.
+func (c *checker) namedOrphan(ino uint64, o orphan, finding func(Code, string, ...any)) error {
+	in, err := c.record(ino)
+	if err != nil && !isFinding(err) {
+		return err
+	}
+	if err == nil && in.Generation == o.gen && in.Mode&modeFmt == modeReg {
+		finding(OrphanCut, "file %d was being cut to %d bytes", ino, in.Size)
+		return nil
+	}
+	finding(OrphanNamed, "orphan %d has a name", ino)
+	return nil
+}
+
 // orphan judges an inode that an index of orphans names. What it holds counts as used.
 func (c *checker) orphan(ino uint64, o orphan) error {
 	w := atSlot(o.slot, c.sb.OrphanBlock(o.slot))
@@ -101,8 +116,7 @@ func (c *checker) orphan(ino uint64, o orphan) error {
 		c.add(Finding{Code: code, Where: w, Key: ino, Target: ino, Text: fmt.Sprintf(format, args...)})
 	}
 	if c.isRecord(ino) {
-		finding(OrphanNamed, "orphan %d has a name", ino)
-		return nil
+		return c.namedOrphan(ino, o, finding)
 	}
 	in, err := c.record(ino)
 	if err != nil {
