@@ -135,7 +135,7 @@ func TestSuperOfAnotherVersionOrFeatureIsRefusedAsSuch(t *testing.T) {
 func TestGeometryOfAnyValidSuperStaysInside(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	valid := 0
-	for range 20_000 {
+	for range 3_000 {
 		s := sampleSuper()
 		s.Blocks = MinVolume/BlockSize + r.Uint64N(1<<r.IntN(35))
 		s.ClusterSize = 4096 << r.IntN(9)
@@ -165,5 +165,5 @@ func TestGeometryOfAnyValidSuperStaysInside(t *testing.T) {
 			require.Less(t, GetHeader(b).Block, s.GroupFirst(last)+uint64(s.GroupMetaClusters())*k)
 		}
 	}
-	require.Greater(t, valid, 1000)
+	require.Greater(t, valid, 200)
 }

@@ -162,14 +162,15 @@ func TestDirentsRefuseWhatADirectoryCannotHold(t *testing.T) {
 func TestHashNameLeavesRoomForDots(t *testing.T) {
 	s := sampleSuper()
 	seen := map[uint64]bool{}
-	for i := range 100_000 {
+	for i := range 10_000 {
 		h := s.HashName(strings.Repeat("n", i%200+1) + string(rune('a'+i%26)) + string(rune(i)))
-		require.GreaterOrEqual(t, h, uint64(16))
-		require.Less(t, h, uint64(1)<<63)
+		if h < 16 || h >= 1<<63 {
+			t.Fatalf("hash %#x", h)
+		}
 		seen[h] = true
 	}
 	other := sampleSuper()
 	other.HashSeed[15] ^= 1
 	assert.NotEqual(t, s.HashName("a"), other.HashName("a"))
-	assert.Greater(t, len(seen), 90_000)
+	assert.Greater(t, len(seen), 9_900)
 }

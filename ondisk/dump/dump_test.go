@@ -175,7 +175,7 @@ func TestDumpSurvivesMutations(t *testing.T) {
 	pages := b.Dev.Image().Pages()
 	r := rand.New(rand.NewPCG(5, 5))
 	whats := []string{"superblock", "slots", "group 1", "inode 10", "journal 0", "path /dir", "path /dir/fragments", "path /many"}
-	for range 60 {
+	for range 15 {
 		dev := b.Dev.Clone()
 		for range 300 {
 			blk := uint64(pages[r.IntN(len(pages))])

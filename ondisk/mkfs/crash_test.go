@@ -64,13 +64,13 @@ func TestCrashLeavesTheOldVolumeOrNoneOrTheNewOne(t *testing.T) {
 			old, _, oldErr := volume.Open(context.Background(), dev)
 			log := writelog.New(dev, base)
 			o := fixed()
-			o.UUID, o.Force = ondisk.UUID{0x11}, true
+			o.UUID, o.Force, o.GroupBlocks = ondisk.UUID{0x11}, true, 40_000 // few groups, few writes
 			_, err := mkfs.Format(context.Background(), log, o)
 			require.NoError(t, err)
 			final, was := dev.Image(), base.Fork()
 			newSupers, oldSupers := supersOf(final), supersOf(was)
 			none, kept, made := 0, 0, 0
-			for c, disk := range log.Crashes(writelog.Options{Exhaustive: 5, Samples: 12, Torn: true, Seed: 1}) {
+			for c, disk := range log.Crashes(writelog.Options{Exhaustive: 4, Samples: 6, Torn: true, Seed: 1}) {
 				s, _, err := volume.Open(context.Background(), disk)
 				switch {
 				case err != nil:
