@@ -116,11 +116,15 @@ func (a *allocator) takeData(t *txn, u *groupUse, n, at int, grows bool, out []r
 	size := a.s.clustersOf(minAhead)
 	for n > 0 {
 		w := a.windowAt(g, at)
+		if w != nil {
+			if size = w.size; w.next == w.end {
+				a.endWindowLocked(w)
+			}
+		}
 		var got int
 		switch {
-		case w != nil:
+		case w != nil && w.next < w.end:
 			got = min(n, w.end-w.next)
-			size = w.size
 			a.advanceLocked(w, got)
 		case at >= 0 && at < 64*len(g.clusters) && !g.clusters.has(at):
 			got = g.clusters.run(at, n)
@@ -148,7 +152,7 @@ func (a *allocator) takeData(t *txn, u *groupUse, n, at int, grows bool, out []r
 		at, n = at+got, n-got
 		g.cursor = at % (64 * len(g.clusters))
 	}
-	if grows && at >= 0 && a.windowAt(g, at) == nil {
+	if w := a.windowAt(g, at); grows && at >= 0 && (w == nil || w.next == w.end) {
 		a.openWindow(g, at, size)
 	}
 	return out
@@ -207,26 +211,31 @@ func (a *allocator) windowAt(g *group, at int) *ahead {
 	return a.windows[a.firstCluster(g)+uint64(at)]
 }
 
-// advanceLocked takes n clusters out of a window.
+// advanceLocked takes n clusters out of a window. One that is used up stays, because it knows how large the next one is to
+// be, unless another window begins right behind it.
 func (a *allocator) advanceLocked(w *ahead, n int) {
 	delete(a.windows, a.firstCluster(w.g)+uint64(w.next))
 	w.g.ahead -= n
 	w.next += n
-	if w.next < w.end {
-		a.tick++
-		w.used = a.tick
-		a.windows[a.firstCluster(w.g)+uint64(w.next)] = w
+	a.tick++
+	w.used = a.tick
+	if key := a.firstCluster(w.g) + uint64(w.next); a.windows[key] == nil {
+		a.windows[key] = w
 	}
 }
 
 // openWindow reserves what is clear from bit at on, up to size clusters and a quarter of what is spare.
 func (a *allocator) openWindow(g *group, at, size int) {
-	if at >= 64*len(g.clusters) {
-		return
+	key := a.firstCluster(g) + uint64(at)
+	if w := a.windows[key]; w != nil {
+		a.endWindowLocked(w) // used up
 	}
-	n := g.clusters.run(at, min(size, g.spare()/4))
-	if n == 0 {
-		return
+	n, next := 0, size
+	if at < 64*len(g.clusters) {
+		n = g.clusters.run(at, min(size, g.spare()/4))
+	}
+	if n > 0 {
+		next = min(2*size, a.s.clustersOf(maxAhead))
 	}
 	if len(a.windows) >= maxWindows {
 		var oldest *ahead
@@ -241,8 +250,7 @@ func (a *allocator) openWindow(g *group, at, size int) {
 	g.free -= n
 	g.ahead += n
 	a.tick++
-	next := min(2*size, a.s.clustersOf(maxAhead))
-	a.windows[a.firstCluster(g)+uint64(at)] = &ahead{g: g, next: at, end: at + n, size: next, used: a.tick}
+	a.windows[key] = &ahead{g: g, next: at, end: at + n, size: next, used: a.tick}
 }
 
 func (a *allocator) endWindowLocked(w *ahead) {

@@ -192,6 +192,7 @@ func treePushDown(ctx context.Context, tx *txn, in *ondisk.Inode, level int, es 
 // treeShrinkRoot makes the root take at most room bytes of the record, because names or extended attributes need the
 // space. It may need treeNeed blocks.
 func treeShrinkRoot(ctx context.Context, tx *txn, in *ondisk.Inode, room int) error {
+	room = min(room, in.AttrRoom())
 	n := treeRoot(in)
 	es := treeEntries(n.Node)
 	if layRoot(in, n.Level(), es, room) {
