@@ -60,7 +60,7 @@ func (c *Core) onLookup(from view.NodeID, m *wire.Lookup) {
 func (c *Core) answerLookup(q parkedLookup) {
 	e := c.dir[q.res]
 	known := e != nil && !e.orphan
-	if !c.rebuild.serves(c.id, q.res) || (!known && (e != nil || c.isLost(q.res))) {
+	if !c.rebuild.serves(c.id, q.res) || (!known && (e != nil || len(c.lostTo(q.res)) > 0)) {
 		if q.noQueue {
 			c.send(q.from, &wire.Master{Epoch: c.view.Epoch, Res: q.res.wire(), Master: view.NodeID{Slot: view.NoSlot}})
 			return

@@ -25,13 +25,8 @@
 //	D3 When faults stop, every request is answered within a bounded time.
 //	C3 Every datagram carries epoch and incarnation; those of older epochs and other lives are refused.
 //
-// They rest on
-//
-//	R1 A master's record of a holder is never below what the holder has.
-//	R2 A holder tells its master at least what any master may believe it has.
-//	R3 A resource has at most one master among the members of a view.
-//	R4 A keeper that is not sure to know all about a resource answers nothing about it: before a rebuild is
-//	   finished, and while those who may hold it are dead and not recovered. Waiting is safe, granting is not.
+// They rest on the numbered claims of PROTOCOL.md, of which the first to read are L1 (a master's record is never below
+// what a holder has), R6 (at most one master) and R4 (who is not sure to know all about a resource waits).
 //
 // # Lock order
 //

@@ -80,8 +80,9 @@ func (c *Core) Locks() []LockInfo {
 		}
 	}
 	for _, q := range c.parked {
-		if i := get(q.res); c.isLost(q.res) {
-			i.Recovering = true
+		if i := get(q.res); !i.Recovering {
+			i.Unrecovered = c.lostTo(q.res)
+			i.Recovering = len(i.Unrecovered) > 0
 		}
 	}
 	list := make([]LockInfo, 0, len(all))

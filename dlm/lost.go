@@ -67,14 +67,20 @@ func (c *Core) addLost(n lost) {
 	b.lost = append(b.lost, n)
 }
 
-// isLost reports whether r, which has no master, may yet be held by a dead node.
-func (c *Core) isLost(r Resource) bool {
+// lostTo is the dead nodes that may hold r, which has no master, because its share of the directory is lost.
+func (c *Core) lostTo(r Resource) []view.NodeID {
+	var dead []view.NodeID
 	for _, l := range c.rebuild.lost {
-		if len(l.members) == 0 || slices.Contains(l.gone, keeperAmong(l.members, r)) {
-			return true
+		if len(l.members) > 0 && !slices.Contains(l.gone, keeperAmong(l.members, r)) {
+			continue
+		}
+		for _, n := range l.unrecovered {
+			if !slices.Contains(dead, n) {
+				dead = append(dead, n)
+			}
 		}
 	}
-	return false
+	return dead
 }
 
 func (c *Core) lostOnWire() []wire.Lost {

@@ -73,7 +73,9 @@ func (v verdict) String() string {
 }
 
 // mayBeNewer tells refusals that a newer view would turn into a welcome.
-func (v verdict) mayBeNewer() bool { return v == notMember || v == newIncarnation || v == wrongReceiver }
+func (v verdict) mayBeNewer() bool {
+	return v == notMember || v == newIncarnation || v == wrongReceiver
+}
 
 func (h *hello) append(b []byte) []byte {
 	start := len(b)
