@@ -358,7 +358,7 @@ func fates(n, samples int, rng *rand.Rand) []func(i int) fate {
 // TestCrashAnywhere cuts the power between any two events of a random workload.
 func TestCrashAnywhere(t *testing.T) {
 	states := 0
-	for _, seed := range seeds(t, 2, 15) {
+	for _, seed := range seeds(t, 1, 12) {
 		w := runWorkload(t, seed, 40, 0)
 		require.NoError(t, w.failed, "seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 3))

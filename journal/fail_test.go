@@ -18,7 +18,7 @@ import (
 // failing write left, what was acknowledged before must come out of the replay, in whole transactions.
 func TestFailEveryOperation(t *testing.T) {
 	step := 1
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		step = 5
 	}
 	for _, seed := range seeds(t, 1, 1) {
