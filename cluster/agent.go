@@ -259,6 +259,10 @@ func (n *Node) lock(b int64) error {
 	n.mu.Lock()
 	n.locked = b
 	n.mu.Unlock()
+	if err := n.ctx.Err(); err != nil { // the end may have looked before
+		n.unlock()
+		return err
+	}
 	return nil
 }
 

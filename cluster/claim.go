@@ -37,7 +37,7 @@ func (c *core) claimNamed(now time.Duration, out []effect) (_ []effect, found vi
 		case slotDead:
 			if by, ok := recoverer(w.slot); ok && !c.over(by.Slot, uint32(by.Incarnation)) {
 				c.waits.add(fmt.Sprintf("our slot is being recovered by slot %d", by.Slot), slot)
-				blocked = true
+				out, blocked = c.judge(now, by.Slot, out), true // it may have died meanwhile
 				continue
 			}
 		case slotAlive:
@@ -85,6 +85,10 @@ func (c *core) lockTaken(now time.Duration, j view.Slot) bool {
 	return ok && now-at < 2*c.profile.Heartbeat
 }
 
+// slotPatience is how many times W a join waits for others to free a dead slot: they may be replaying its journal, or
+// may have been told not to.
+const slotPatience = 10
+
 // claimDead is for a volume without free slots. A dead slot is taken only when nobody is alive who could free it.
 func (c *core) claimDead(now time.Duration, out []effect) []effect {
 	var in []string
@@ -114,7 +118,7 @@ func (c *core) claimDead(now time.Duration, out []effect) []effect {
 		}
 	}
 	switch {
-	case alive && !unclear && !pending:
+	case alive && !unclear && (!pending || now-c.since > slotPatience*c.profile.Wait()):
 		return c.fail(&NoSlot{Slots: len(c.watch), In: in}, out)
 	case alive:
 		c.waits.add("a slot to become free", view.NoSlot)

@@ -50,7 +50,8 @@ type Config struct {
 	// until it is mounted again or nobody else is left.
 	Takeover bool
 
-	// OnView tells of a new view, in order of epochs, some may be skipped. The node does nothing in the new epoch
+	// OnView tells of a new view, in order of epochs, some may be skipped. A member that is dead already may have
+	// neither name nor address. The node does nothing in the new epoch
 	// before it returns. It is not called for views that do not contain this node. It must not call Leave or Kill.
 	OnView func(view.View)
 	// OnState tells of each change of state, in order, one call at a time. Do not call Leave or Kill inside.

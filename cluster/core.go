@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -20,8 +19,8 @@ type core struct {
 	takeover   bool
 
 	phase    phase
-	id       view.NodeID // own life; Slot is view.NoSlot before the claim
-	since    time.Duration
+	id       view.NodeID   // own life; Slot is view.NoSlot before the claim
+	since    time.Duration // of the first look, then of the claim
 	im       *image
 	watch    []watch
 	badViews int
@@ -131,7 +130,7 @@ func (withdraw) isEffect()  {}
 func newCore(c *Config, swaps bool) *core {
 	return &core{
 		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, swaps: swaps, takeover: c.Takeover,
-		id: view.NodeID{Slot: view.NoSlot}, watch: make([]watch, c.Super.Slots),
+		id: view.NodeID{Slot: view.NoSlot}, since: c.Sched.Now(), watch: make([]watch, c.Super.Slots),
 		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{},
 	}
 }
@@ -255,8 +254,8 @@ func (c *core) build() (v view.View, ok bool) {
 			v.Members = append(v.Members, view.Member{NodeID: id, Name: c.name, Addr: c.addr})
 		case found:
 			v.Members = append(v.Members, known)
-		case c.watch[j].slot != nil: // a life that we never met and that is over
-			v.Members = append(v.Members, view.Member{NodeID: id, Name: c.watch[j].slot.Name})
+		case c.over(id.Slot, m): // a life that we never met; the next view will not have it
+			v.Members = append(v.Members, view.Member{NodeID: id})
 		default:
 			c.waits.add("the slot block of a member is not readable", id.Slot)
 			return view.View{}, false
@@ -282,6 +281,3 @@ func (c *core) over(j view.Slot, inc uint32) bool {
 	}
 	return s.Incarnation > inc || s.State == ondisk.SlotFree || isDead(s)
 }
-
-// same reports whether a and b are the same block.
-func same(a, b []byte) bool { return bytes.Equal(a, b) }

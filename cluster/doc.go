@@ -24,8 +24,8 @@
 //	   then in Recovering. So a journal may be dirty only if the view speaks of its slot.
 //	R5 A journal is replayed only by who owns its slot block: the next life of the slot, or the recoverer that the mark
 //	   of death names (J3).
-//	R6 A write passes the gate only if it would be over before the lease is, the lease counted from the start of the last
-//	   renewal that counts. Views and slots of others are changed only under such a lease.
+//	R6 A write passes the gate only while the lease has room for it, the lease counted from the start of the last renewal
+//	   that counts. Views and slots of others are changed only under such a lease.
 //	R7 Only one node at a time joins an empty view; others wait until it has brought home all journals.
 //
 // # Lock order

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
 	"github.com/covol/covol/ondisk/sched"
 )
@@ -14,12 +15,12 @@ import (
 // Gate admits the I/O of one node while its lease lasts. Every write of a mounted node passes it; the heartbeat alone
 // does not.
 //
-// A write is admitted while now + D <= deadline, so that it is over before the lease ends if it keeps the bound D of
-// one I/O. A read is admitted while now <= deadline: a node that may have been taken for dead must not show metadata
+// A write is admitted while now + margin <= deadline. The margin is D, so that a write that keeps the bound of one I/O
+// is over before the lease ends; see gateMargin. A read is admitted while now <= deadline: a node that may have been taken for dead must not show metadata
 // that others are changing. What is not admitted waits until the lease is renewed, or fails once it is lost for good.
 type Gate struct {
 	s      sched.Scheduler
-	margin time.Duration // D
+	margin time.Duration // of writes
 
 	deadline atomic.Int64 // ns of s.Now; math.MinInt64 before the first renewal
 	closed   atomic.Bool
@@ -33,6 +34,12 @@ type Gate struct {
 	drained sched.Event
 	// GUARDED_BY(mu): what waiters get once closed
 	err error
+}
+
+// gateMargin is D, but no more than leaves the gate open over two missed heartbeats: with the san profile L is D. W has
+// a whole D beyond the end of the lease, so a write that was admitted at its very end would still be over in time.
+func gateMargin(p ondisk.Profile) time.Duration {
+	return max(0, min(p.IOBound, p.Lease-3*p.Heartbeat))
 }
 
 func newGate(s sched.Scheduler, margin time.Duration) *Gate {

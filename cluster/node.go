@@ -52,7 +52,10 @@ type Node struct {
 //
 // Errors: ErrNameInUse, ErrNoSlot, ErrSecondNode, ErrProfile, ondisk.ErrCorrupt, what Replay returned, ctx.Err(), or an
 // error of the device. After an error nothing of the node is left on the volume, or it is dead to the others.
-func Join(ctx context.Context, cfg Config) (*Node, error) {
+func Join(ctx context.Context, cfg Config) (*Node, error) { return join(ctx, cfg, func(*Node) {}) }
+
+// join tells of the node before it has joined.
+func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -61,18 +64,20 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	s := cfg.Sched
-	n := &Node{cfg: cfg, disk: d, gate: newGate(s, cfg.Super.Profile.IOBound), joined: s.NewEvent(), over: s.NewEvent(), locked: -1}
+	n := &Node{cfg: cfg, disk: d, gate: newGate(s, gateMargin(cfg.Super.Profile)), joined: s.NewEvent(), over: s.NewEvent(), locked: -1}
 	n.core = newCore(&n.cfg, d.swaps())
 	n.wake.init(s)
 	n.state.init(&n.cfg)
 	// Not the caller's context: that ends with the call.
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.replayCtx, n.endReplay = context.WithCancel(n.ctx)
+	begun(n)
 	s.Go("cluster agent", n.runAgent)
 	s.Go("cluster clock", n.runClock)
 	if err := n.joined.Wait(ctx); err != nil {
+		what := n.waitingFor()
 		n.abandon(err)
-		return nil, fmt.Errorf("join: %s: %w", n.waitingFor(), err)
+		return nil, fmt.Errorf("join: %s: %w", what, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -93,7 +93,7 @@ func (r *renewer) run(ctx context.Context) {
 		r.mu.Lock()
 		stopped, final := r.stopped, r.final
 		r.mu.Unlock()
-		if stopped {
+		if stopped || ctx.Err() != nil {
 			return
 		}
 		start := r.n.cfg.Sched.Now()

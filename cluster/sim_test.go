@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "replay this seed of TestSim and log it")
+	seedsFlag = flag.Int("seeds", 0, "run this many seeds of TestSim")
+)
+
+// Random joins, leaves, deaths, freezes and faults of the heartbeat path, judged by what lands on the disk; then the
+// faults stop, and everybody gets in.
+func TestSim(t *testing.T) {
+	if *seedFlag != 0 {
+		sim(t, *seedFlag, true)
+		return
+	}
+	seeds := 60
+	if testing.Short() {
+		seeds = 20
+	}
+	if *seedsFlag > 0 {
+		seeds = *seedsFlag
+	}
+	for seed := uint64(1); seed <= uint64(seeds); seed++ {
+		ok := t.Run(fmt.Sprintf("%#x", seed), func(t *testing.T) { sim(t, seed, false) })
+		if !ok {
+			t.Fatalf("replay: go test ./cluster -run TestSim -seed=%#x", seed)
+		}
+	}
+}
+
+func sim(t *testing.T, seed uint64, verbose bool) {
+	w := newWorld(t, seed, 4, true)
+	if verbose {
+		w.trace = os.Stderr
+	}
+	names := []string{"a", "b", "c", "d", "e"}
+	machineOf := func(name string) int { return int(name[0]+byte(seed)) % 3 }
+	takeover := w.rng.IntN(4) > 0
+	set := func(c *Config) { c.Takeover = takeover }
+	for range 60 {
+		w.act(names[w.rng.IntN(len(names))], machineOf, set)
+		require.NoError(t, w.s.Run(w.s.Now()+time.Duration(w.rng.IntN(1200))*time.Millisecond))
+		w.check()
+	}
+	w.calm(names[:3], machineOf, takeover)
+}
+
+// current is the process that a name stands for, nil if there is none.
+func (w *world) current(name string) *proc {
+	for i := len(w.procs) - 1; i >= 0; i-- {
+		if p := w.procs[i]; p.name == name && !p.over() {
+			return p
+		}
+	}
+	return nil
+}
+
+func (w *world) act(name string, machineOf func(string) int, set func(*Config)) {
+	p := w.current(name)
+	if p == nil || w.rng.IntN(20) == 0 { // now and then twice
+		p := w.spawn(name, machineOf(name), set)
+		p.hb.prob = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
+		return
+	}
+	switch w.rng.IntN(12) {
+	case 0, 1:
+		p.leave()
+	case 2:
+		p.kill(w.rng.IntN(3))
+	case 3:
+		p.sched.freeze(time.Duration(w.rng.IntN(12000)) * time.Millisecond)
+	case 4:
+		p.hb.broken = !p.hb.broken
+	case 5:
+		p.cancel()
+	case 6:
+		p.hb.killAt, p.hb.after = p.hb.ops+1+w.rng.IntN(10), w.rng.IntN(2) == 0
+	case 7:
+		if p.node != nil {
+			p.node.Kill()
+		}
+	case 8:
+		p.hb.prob = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
+	}
+}
+
+// calm ends all faults; takeover says whether the nodes that are in recover the dead. The nodes that are in stay in or withdraw, and those of names that are out get in.
+func (w *world) calm(names []string, machineOf func(string) int, takeover bool) {
+	for _, p := range w.procs {
+		p.hb.broken, p.hb.prob, p.hb.killAt = false, 0, 0
+	}
+	w.run(patience, "joins and leaves to end", func() bool {
+		for _, p := range w.procs {
+			if p.sched.until+w.sb.Profile.Wait() > w.s.Now() || !p.over() && !p.active() {
+				return false // who was frozen may still look as it did before
+			}
+		}
+		return true
+	})
+	w.check()
+	for _, p := range w.procs {
+		if p.name > names[len(names)-1] && !p.over() {
+			p.leave()
+			w.run(patience, "others to leave", p.over)
+		}
+	}
+	for _, name := range names {
+		if w.current(name) == nil {
+			p := w.spawn(name, machineOf(name), func(c *Config) { c.Takeover = w.rng.IntN(2) == 0 })
+			w.run(patience, "last joins", func() bool { return p.done })
+			if !takeover && errors.Is(p.err, ErrNoSlot) {
+				return // nobody may free the slots of the dead
+			}
+			require.NoError(w.t, p.err, "%v", p)
+		}
+	}
+	w.run(patience, "everybody in", func() bool {
+		for _, name := range names {
+			if p := w.current(name); p == nil || !p.active() {
+				return false
+			}
+		}
+		return true
+	})
+	w.check()
+}
