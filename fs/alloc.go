@@ -36,20 +36,20 @@ type allocator struct {
 
 	mu sync.Mutex
 	// All below GUARDED_BY(mu).
-	groups     map[uint32]*group
-	bad        map[uint32]bool // corrupt groups
-	ready      uint32          // groups that are known to be formatted
-	cur        uint32          // group that served last
-	windows    map[uint64]*ahead
-	tick       uint64 // of the use of windows
-	freed      []freedSpace
-	discarding bool
-	changed    sched.Event // set and replaced when freed space has become free
-	dead       error
-	logBig     bool // own free log may need blocks for its next entry
-	logUsed    bool // own free log is not empty
-	logTimer   func() bool
-	draining   bool
+	groups   map[uint32]*group
+	bad      map[uint32]bool // corrupt groups
+	ready    uint32          // groups that are known to be formatted
+	cur      uint32          // group that served last
+	windows  map[uint64]*ahead
+	tick     uint64 // of the use of windows
+	freed    []freedSpace
+	settling bool
+	changed  sched.Event // set and replaced when freed space has become free
+	dead     error
+	logBig   bool // own free log may need blocks for its next entry
+	logUsed  bool // own free log is not empty
+	logTimer func() bool
+	draining bool
 }
 
 // newAllocator learns how many groups there are and what the free log of the slot holds.

@@ -7,9 +7,10 @@ import (
 
 // freedSpace is what one transaction has freed in one group. It is usable again in these steps (F2):
 //
-//	published ──OnDurable──► durable ──discardLoop──► discarded ──► clear in memory, may be promised
+//	published ──OnDurable──► durable ──settleLoop──► tombstones home, clusters discarded ──► clear in memory
 //
-// Metadata blocks skip the discard.
+// A node that still knows the number of a deleted inode may look at its block at any time. It must find the tombstone
+// or whatever the block became since, never the old record: so tombstones are home before their blocks are used again.
 type freedSpace struct {
 	g              *group
 	clusters, meta []bitRun
@@ -40,41 +41,34 @@ func (a *allocator) expectFrees(t *txn) (undo func()) {
 	}
 }
 
-// durable makes freed metadata blocks usable and sends freed clusters to be discarded.
+// durable sends what was freed on its way to be used again.
 func (a *allocator) durable(items []freedSpace) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, it := range items {
-		for _, r := range it.meta {
-			it.g.meta.fill(r.at, r.n, false)
-			it.g.freeMeta += r.n
-		}
-		if len(it.clusters) == 0 {
-			it.g.settled++
-			continue
-		}
-		a.freed = append(a.freed, it)
-	}
-	a.broadcastLocked()
-	if len(a.freed) > 0 && !a.discarding && a.dead == nil {
-		a.discarding = true
-		a.s.sched.Go("discard", a.discardLoop)
+	a.freed = append(a.freed, items...)
+	if !a.settling && a.dead == nil {
+		a.settling = true
+		a.s.sched.Go("settle freed space", a.settleLoop)
 	}
 }
 
-// discardLoop discards what was freed, adjacent runs together, and makes it usable. It ends when there is nothing more.
-func (a *allocator) discardLoop() {
+// settleLoop brings tombstones home, discards freed clusters, adjacent runs together, and makes all of it usable. It
+// ends when there is nothing more.
+func (a *allocator) settleLoop() {
 	ctx := context.Background()
 	for {
 		a.mu.Lock()
 		items := a.freed
 		a.freed = nil
 		if len(items) == 0 || a.dead != nil {
-			a.discarding = false
+			a.settling = false
 			a.mu.Unlock()
 			return
 		}
 		a.mu.Unlock()
+		if err := a.s.j.FlushBlocks(ctx, a.freedBlocks(items)...); err != nil {
+			continue // the journal has stopped and the volume withdraws: kill ends the loop
+		}
 		for _, r := range a.merged(items) {
 			size := int64(a.s.sb.ClusterSize)
 			if err := a.s.dev.Discard(ctx, int64(r.Start)*size, int64(r.Len)*size); err != nil {
@@ -88,11 +82,27 @@ func (a *allocator) discardLoop() {
 				it.g.clusters.fill(r.at, r.n, false)
 				it.g.free += r.n
 			}
+			for _, r := range it.meta {
+				it.g.meta.fill(r.at, r.n, false)
+				it.g.freeMeta += r.n
+			}
 			it.g.settled++
 		}
 		a.broadcastLocked()
 		a.mu.Unlock()
 	}
+}
+
+// freedBlocks are the freed metadata blocks.
+func (a *allocator) freedBlocks(items []freedSpace) (blks []uint64) {
+	for _, it := range items {
+		for _, r := range it.meta {
+			for i := range r.n {
+				blks = append(blks, a.s.sb.GroupFirst(it.g.idx)+uint64(r.at+i))
+			}
+		}
+	}
+	return blks
 }
 
 // merged are the freed clusters as few runs, ascending.

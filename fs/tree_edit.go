@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/covol/covol/ondisk"
 )
@@ -72,6 +73,27 @@ func layBlock(tx *txn, in *ondisk.Inode, blk uint64, level int, es []treeEntry) 
 	tx.Write(blk, in.Ino, b)
 }
 
+// editNode changes a copy of n, and puts it into the record or the transaction if edit says that it worked. It is the
+// quick way: most changes fit where they belong.
+func editNode(tx *txn, in *ondisk.Inode, n treeNode, edit func(ondisk.Node) bool) (ondisk.Node, bool) {
+	if n.blk == 0 {
+		root := slices.Clone(n.Node)
+		if len(root) > in.AttrRoom() || !edit(root) {
+			return nil, false
+		}
+		in.Root = root
+		return root, true
+	}
+	b := ondisk.NewBlock(ondisk.TypeNode, n.blk, tx.s.sb.UUID, in.Ino, in.Generation)
+	node := ondisk.Node(b[ondisk.NodeBody:])
+	copy(node, n.Node)
+	if !edit(node) {
+		return nil, false
+	}
+	tx.Write(n.blk, in.Ino, b)
+	return node, true
+}
+
 // treeAlloc writes a new block of the tree with es and returns its number as the value of a slot.
 func treeAlloc(ctx context.Context, tx *txn, in *ondisk.Inode, level int, es []treeEntry) ([]byte, error) {
 	blk, err := tx.allocMeta(ctx)
@@ -106,6 +128,14 @@ func treePut(ctx context.Context, tx *txn, in *ondisk.Inode, key uint64, value [
 // treeUpsert puts e into slot i of the node at depth d of the path, or over it, and cuts nodes in two as needed, upwards.
 func treeUpsert(ctx context.Context, tx *txn, in *ondisk.Inode, p *treePath, d, i int, over bool, e treeEntry) error {
 	n := p.nodes[d]
+	if _, ok := editNode(tx, in, n, func(m ondisk.Node) bool {
+		if over {
+			return m.Replace(i, e.value)
+		}
+		return m.Insert(i, e.key, e.value)
+	}); ok {
+		return nil
+	}
 	es := treeEntries(n.Node)
 	edge := !over && i == len(es) && p.rightmost(d)
 	if over {
@@ -120,10 +150,6 @@ func treeUpsert(ctx context.Context, tx *txn, in *ondisk.Inode, p *treePath, d, 
 			return nil
 		}
 		return treePushDown(ctx, tx, in, n.Level(), es, edge, in.AttrRoom())
-	}
-	if rootHead+treeCost(es) <= ondisk.NodeSize {
-		layBlock(tx, in, n.blk, n.Level(), es)
-		return nil
 	}
 	cut := treeCut(es, edge)
 	right, err := treeAlloc(ctx, tx, in, n.Level(), es[cut:])
@@ -217,30 +243,36 @@ func treeDelete(ctx context.Context, tx *txn, in *ondisk.Inode, key uint64) (fou
 // treeRemove takes slot i out of the node at depth d of the path.
 func treeRemove(ctx context.Context, tx *txn, in *ondisk.Inode, p *treePath, d, i int) error {
 	n := p.nodes[d]
-	es := treeEntries(n.Node)
-	if n.Level() > 0 && i == 0 && len(es) > 1 {
-		es[1].key = n.lo // the next child now takes over from the lower bound on
-	}
-	es = append(es[:i], es[i+1:]...)
-	switch {
-	case d == 0 && len(es) == 0:
-		layRoot(in, 0, nil, max(in.AttrRoom(), ondisk.MinNodeSize))
-		return nil
-	case d == 0:
-		// A root that its record has no room for any more may be pushed down only where space was set aside.
-		if !layRoot(in, n.Level(), es, max(in.AttrRoom(), len(n.Node))) {
-			return fmt.Errorf("tree of inode %d: root: %w", in.Ino, errTreeFull)
+	if n.Count() == 1 {
+		if d == 0 {
+			layRoot(in, 0, nil, ondisk.MinNodeSize)
+			return nil
 		}
-		return treeCollapse(ctx, tx, in)
-	case len(es) == 0:
 		treeFree(tx, in, n.blk)
 		return treeRemove(ctx, tx, in, p, d-1, p.slots[d-1])
 	}
-	layBlock(tx, in, n.blk, n.Level(), es)
-	if rootHead+treeCost(es) > tryMerge {
+	remove := func(m ondisk.Node) bool {
+		if m.Level() > 0 && i == 0 {
+			m.SetKey(1, n.lo) // the next child now takes over from the lower bound on
+		}
+		m.Delete(i)
+		return true
+	}
+	left, ok := editNode(tx, in, n, remove)
+	switch {
+	case !ok: // the record has no room for so large a root
+		root := slices.Clone(n.Node)
+		remove(root)
+		if !layRoot(in, n.Level(), treeEntries(root), len(root)) {
+			return fmt.Errorf("tree of inode %d: root: %w", in.Ino, errTreeFull)
+		}
+		fallthrough
+	case d == 0:
+		return treeCollapse(ctx, tx, in)
+	case left.Need() > tryMerge:
 		return nil
 	}
-	return treeMerge(ctx, tx, in, p, d, es)
+	return treeMerge(ctx, tx, in, p, d, treeEntries(left))
 }
 
 // treeMerge joins the node at depth d, which now holds es, with a neighbour under the same parent if they fit.
