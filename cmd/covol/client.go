@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+// errNoMount says that no covol process serves a directory.
+var errNoMount = errors.New("no volume is mounted there by a covol of this host")
+
+// controlClient talks to the process behind one mount.
+type controlClient struct {
+	socket string
+	http   http.Client
+}
+
+func newClient(socket string) *controlClient {
+	return &controlClient{socket: socket, http: http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+// clientFor finds the process behind a mount point.
+func clientFor(dir string) (*controlClient, error) {
+	abs, err := canonical(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	socket := findControl(abs)
+	if socket == "" {
+		return nil, hint(fmt.Errorf("%s: %w", dir, errNoMount), "covol status shows all mounts of this host.")
+	}
+	return newClient(socket), nil
+}
+
+func (c *controlClient) call(ctx context.Context, method, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://covol"+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the mount process: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("answer of the mount process: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		if err := json.Unmarshal(body, into); err != nil {
+			return fmt.Errorf("answer of the mount process: %w", err)
+		}
+		return nil
+	}
+	var e controlError
+	if err := json.Unmarshal(body, &e); err != nil || e.Error == "" {
+		return fmt.Errorf("the mount process answers: %s", resp.Status)
+	}
+	if e.Hint != "" {
+		return hint(errors.New(e.Error), "%s", e.Hint)
+	}
+	return errors.New(e.Error)
+}
+
+func (c *controlClient) status(ctx context.Context) (*statusReport, error) {
+	var r statusReport
+	return &r, c.call(ctx, http.MethodGet, pathStatus, &r)
+}
+
+func (c *controlClient) locks(ctx context.Context) (*lockReport, error) {
+	var r lockReport
+	return &r, c.call(ctx, http.MethodGet, pathLocks, &r)
+}
+
+// umount returns once the node has left.
+func (c *controlClient) umount(ctx context.Context, force bool) error {
+	path := pathUmount
+	if force {
+		path += "?force=true"
+	}
+	return c.call(ctx, http.MethodPost, path, &struct{}{})
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/covol/covol/cluster"
+	"github.com/covol/covol/cluster/view"
+	"github.com/covol/covol/dlm"
+	"github.com/covol/covol/dlm/wire"
+	"github.com/covol/covol/ondisk"
+)
+
+// statusReport is the state of one mount, as the control socket and status --json tell it. Fields whose names end in
+// _ms are milliseconds. Fields are added, never renamed.
+type statusReport struct {
+	Dir       string         `json:"dir"`
+	PID       int            `json:"pid"`
+	State     string         `json:"state"` // joining, active, paused, leaving, left, withdrawn
+	Reason    string         `json:"reason,omitempty"`
+	SinceMS   float64        `json:"since_ms"` // of the state
+	Mounted   bool           `json:"mounted"`  // programs may use it
+	UptimeMS  float64        `json:"uptime_ms"`
+	Node      nodeReport     `json:"node"`
+	Volume    volumeReport   `json:"volume"`
+	Transport transportInfo  `json:"transport"`
+	Cluster   *clusterReport `json:"cluster,omitempty"`
+	Counters  counters       `json:"counters"`
+}
+
+type nodeReport struct {
+	Name        string `json:"name"`
+	Slot        int    `json:"slot"`
+	Incarnation uint32 `json:"incarnation"`
+	Addr        string `json:"addr"`
+}
+
+type volumeReport struct {
+	Device      string `json:"device"`
+	Label       string `json:"label"`
+	UUID        string `json:"uuid"`
+	Size        int64  `json:"size"`
+	Free        *int64 `json:"free,omitempty"` // absent if it cannot be told now
+	ClusterSize int64  `json:"cluster_size"`
+	Profile     string `json:"profile"`
+	Note        string `json:"note,omitempty"` // what the operator should know, as a damaged superblock
+}
+
+type transportInfo struct {
+	Name     string `json:"name"`
+	Protocol string `json:"protocol,omitempty"` // version of FUSE
+	Workers  int    `json:"workers"`
+}
+
+type clusterReport struct {
+	Epoch       uint64         `json:"epoch"`
+	DiskEpoch   uint64         `json:"disk_epoch"`
+	LeaseLeftMS float64        `json:"lease_left_ms"`
+	Fencing     []string       `json:"fencing"` // methods in use, best first
+	Views       string         `json:"views"`   // how they are agreed on
+	Heartbeat   string         `json:"heartbeat_error,omitempty"`
+	Disk        string         `json:"disk_error,omitempty"`
+	IOWaiting   int            `json:"io_waiting"` // at the gate
+	IOInFlight  int            `json:"io_in_flight"`
+	Members     []memberReport `json:"members"`
+	Waits       []waitReport   `json:"waits"`
+}
+
+type memberReport struct {
+	nodeReport
+	PID          uint32  `json:"pid"`
+	Self         bool    `json:"self"`
+	Member       bool    `json:"member"`
+	State        string  `json:"state"`
+	Liveness     string  `json:"liveness"`
+	HeartbeatMS  float64 `json:"heartbeat_age_ms"`
+	ProofInMS    float64 `json:"proof_in_ms,omitempty"`
+	Recovering   bool    `json:"recovering,omitempty"`
+	SameHost     bool    `json:"same_host,omitempty"`
+	Connected    bool    `json:"connected"`
+	ConnectError string  `json:"connect_error,omitempty"`
+}
+
+type waitReport struct {
+	What  string  `json:"what"`
+	Slot  *int    `json:"slot,omitempty"`
+	ForMS float64 `json:"for_ms"`
+}
+
+type counters struct {
+	LockMessagesSent     uint64            `json:"lock_messages_sent"`
+	LockMessagesReceived uint64            `json:"lock_messages_received"`
+	LockSentByKind       map[string]uint64 `json:"lock_sent_by_kind,omitempty"`
+	LocalGrants          uint64            `json:"local_grants"`
+	RemoteGrants         uint64            `json:"remote_grants"`
+	BlockingCallbacks    uint64            `json:"blocking_callbacks"`
+	ViewChanges          uint64            `json:"view_changes"`
+	Rebuilds             uint64            `json:"rebuilds"`
+	Retransmits          uint64            `json:"retransmits"`
+	Refused              uint64            `json:"refused"`
+	Malformed            uint64            `json:"malformed"`
+	Unexpected           uint64            `json:"unexpected"`
+	OpenFiles            int64             `json:"open_files"`
+	DeviceReads          uint64            `json:"device_reads"`
+	DeviceWrites         uint64            `json:"device_writes"`
+	DeviceFlushes        uint64            `json:"device_flushes"`
+	DeviceReadBytes      uint64            `json:"device_read_bytes"`
+	DeviceWrittenBytes   uint64            `json:"device_written_bytes"`
+}
+
+// statfsTime bounds the look at free space, which waits while the volume is paused.
+const statfsTime = time.Second
+
+// status describes the mount at any time of its life.
+func (s *session) status(ctx context.Context) *statusReport {
+	s.mu.Lock()
+	n, m, files, leaving := s.node, s.mount, s.files, s.leaving
+	s.mu.Unlock()
+	r := &statusReport{
+		Dir: s.dir, PID: os.Getpid(), State: "joining", SinceMS: millis(time.Since(s.started)), UptimeMS: millis(time.Since(s.started)),
+		Node: nodeReport{Name: s.cfg.Name, Slot: -1}, Volume: volumeReport{Device: s.device}, Transport: transportInfo{Name: "bazil"},
+	}
+	if n == nil {
+		return r
+	}
+	r.Mounted = !leaving
+	r.Volume = n.volumeReport()
+	if !leaving {
+		r.Volume.Free = free(ctx, files)
+	}
+	r.Transport.Protocol = m.Protocol()
+	r.Transport.Workers, _ = m.Workers()
+	st := n.member().Status()
+	r.State, r.SinceMS = st.State.String(), millis(st.Now-st.Since)
+	if st.Reason.Cause != cluster.CauseNone {
+		r.Reason = st.Reason.String()
+	}
+	if leaving && st.State == cluster.StateActive {
+		r.State = cluster.StateLeaving.String()
+	}
+	if lost := n.lostBy(); lost != nil {
+		r.State, r.Reason = cluster.StateWithdrawn.String(), lost.Error()
+	}
+	r.Node = nodeReport{Name: s.cfg.Name, Slot: int(st.Self.Slot), Incarnation: uint32(st.Self.Incarnation), Addr: n.peers.addr}
+	r.Cluster = n.clusterReport(&st)
+	r.Counters = n.counters()
+	r.Counters.OpenFiles = files.now.Load()
+	return r
+}
+
+func free(ctx context.Context, files *openFiles) *int64 {
+	ctx, cancel := context.WithTimeout(ctx, statfsTime)
+	defer cancel()
+	st, err := files.Statfs(ctx)
+	if err != nil {
+		return nil
+	}
+	n := int64(st.Free) * int64(st.BlockSize)
+	return &n
+}
+
+func (n *node) volumeReport() volumeReport {
+	sb := n.super
+	return volumeReport{Device: n.cfg.Device, Label: sb.Label, UUID: sb.UUID.String(), Size: int64(sb.Blocks) * ondisk.BlockSize,
+		ClusterSize: int64(sb.ClusterSize), Profile: sb.Profile.Name, Note: n.note.String()}
+}
+
+func (n *node) clusterReport(st *cluster.Status) *clusterReport {
+	r := &clusterReport{
+		Epoch: uint64(st.View.Epoch), DiskEpoch: uint64(st.DiskEpoch), LeaseLeftMS: millis(st.LeaseLeft), Fencing: st.Fencing,
+		Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
+		Members: []memberReport{}, Waits: []waitReport{},
+	}
+	connected, why := map[view.NodeID]bool{}, map[view.NodeID]string{}
+	for _, p := range n.peers.info() {
+		connected[p.ID], why[p.ID] = p.Connected, p.LastError
+	}
+	for _, s := range st.Slots {
+		if s.State == "free" {
+			continue
+		}
+		m := memberReport{
+			nodeReport: nodeReport{Name: s.Name, Slot: int(s.ID.Slot), Incarnation: uint32(s.ID.Incarnation), Addr: s.Addr},
+			PID:        s.Pid, Self: s.ID == st.Self, Member: s.Member, State: s.State, Liveness: s.Liveness, HeartbeatMS: millis(s.Age),
+			ProofInMS: millis(s.ProofIn), Recovering: s.Recovering, SameHost: s.SameHost, Connected: connected[s.ID],
+		}
+		if !m.Connected {
+			m.ConnectError = why[s.ID]
+		}
+		r.Members = append(r.Members, m)
+	}
+	for _, w := range st.Waits {
+		r.Waits = append(r.Waits, waitReport{What: w.What, Slot: slotOf(w.Slot), ForMS: millis(st.Now - w.Since)})
+	}
+	return r
+}
+
+func slotOf(s view.Slot) *int {
+	if s == view.NoSlot {
+		return nil
+	}
+	n := int(s)
+	return &n
+}
+
+func (n *node) counters() counters {
+	c := counters{
+		DeviceReads: n.io.reads.Load(), DeviceWrites: n.io.writes.Load(), DeviceFlushes: n.io.flushes.Load(),
+		DeviceReadBytes: n.io.readBytes.Load(), DeviceWrittenBytes: n.io.writtenBytes.Load(), LockSentByKind: map[string]uint64{},
+	}
+	st := n.lockManager().Stats()
+	c.addLocks(&st)
+	return c
+}
+
+func (c *counters) addLocks(st *dlm.Stats) {
+	c.LockMessagesSent = st.MessagesSent()
+	for k, count := range st.Sent {
+		if count > 0 {
+			c.LockSentByKind[wire.Kind(k).String()] = count
+		}
+		c.LockMessagesReceived += st.Received[k]
+	}
+	c.LocalGrants, c.RemoteGrants, c.BlockingCallbacks = st.LocalGrants, st.RemoteGrants, st.Blocking
+	c.ViewChanges, c.Rebuilds, c.Retransmits = st.ViewChanges, st.Rebuilds, st.Retransmits
+	c.Refused, c.Malformed, c.Unexpected = st.Refused, st.Malformed, st.Unexpected
+}
