@@ -18,7 +18,7 @@ import (
 // Defaults of Options. Both bounds are high because of trap 5: a page that the kernel wants read must get through
 // to the server however many direct requests are waiting for the demotion that waits for that page.
 const (
-	DefaultMaxBackground = 64
+	DefaultMaxBackground = 4096
 	DefaultMaxWorkers    = 16384
 	DefaultReadAhead     = 1 << 20
 )

@@ -73,6 +73,22 @@ func mountNode(t testing.TB, n *memfs.Node, o Options) (*Mount, *logWatch) {
 	return m, w
 }
 
+// mountFS mounts any filesystem.
+func mountFS(t testing.TB, f fusefs.Filesystem) *Mount {
+	t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs root and /dev/fuse")
+	}
+	w := &logWatch{t: t}
+	m, err := New(fusefs.Config{FS: f, Errno: testErrno, Log: w.logger()}, Options{Dir: t.TempDir(), Device: "memfs"})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, m.Close())
+		assert.Empty(t, w.taken(), "errors logged")
+	})
+	return m
+}
+
 // mountStore mounts a new store as many times as wanted and checks in the end that all was given back.
 func mountStore(t testing.TB, n int) (*memfs.Store, []string) {
 	t.Helper()
