@@ -99,19 +99,19 @@ func TestCrash(t *testing.T) {
 		states, ops := []string{d.m.digest()}, []string{"start"}
 		at := crashMark{}
 		r.do(func() {
-			for i := 1; i <= 120; i++ {
+			for i := 1; i <= 150; i++ {
 				at.begun = i
 				log.Mark(at)
 				d.step()
 				states = append(states, d.m.digest())
 				ops = append(ops, append(d.log, "nothing")[max(0, len(d.log)-1)])
-				if rng.IntN(6) == 0 {
+				if rng.IntN(3) == 0 {
 					require.NoError(t, d.n.SyncAll(bg))
 					at.synced = i
 					log.Mark(at)
 				}
 				if rng.IntN(10) == 0 {
-					_ = s.Sleep(bg, time.Duration(rng.IntN(7000))*time.Millisecond)
+					_ = s.Sleep(bg, time.Duration(rng.IntN(20_000))*time.Millisecond)
 				}
 			}
 		})
@@ -122,7 +122,7 @@ func TestCrash(t *testing.T) {
 				skip--
 				continue
 			}
-			skip = rng.IntN(40)
+			skip = rng.IntN(30)
 			tried++
 			judgeCrash(t, r, seed, c, image, states, ops)
 		}
