@@ -212,14 +212,15 @@ func (a *allocator) windowAt(g *group, at int) *ahead {
 }
 
 // advanceLocked takes n clusters out of a window. One that is used up stays, because it knows how large the next one is to
-// be, unless another window begins right behind it.
+// be, unless a window with clusters begins right behind it.
 func (a *allocator) advanceLocked(w *ahead, n int) {
 	delete(a.windows, a.firstCluster(w.g)+uint64(w.next))
 	w.g.ahead -= n
 	w.next += n
 	a.tick++
 	w.used = a.tick
-	if key := a.firstCluster(w.g) + uint64(w.next); a.windows[key] == nil {
+	key := a.firstCluster(w.g) + uint64(w.next)
+	if o := a.windows[key]; o == nil || o.next == o.end {
 		a.windows[key] = w
 	}
 }

@@ -381,19 +381,19 @@ func (g *glock) demote(to dlm.Mode) {
 		}
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	if err := g.t.lm.Downgrade(g.res, to, nil); err != nil {
 		g.fail(err)
-		g.pump()
-		return
+	} else {
+		g.mode = to
+		g.lostAt = g.t.sched.Now()
+		g.working, g.demanded, g.phase = false, g.demanded && g.demandTo < to, phaseOpen
 	}
-	g.mode = to
-	if to == dlm.NL {
+	if g.mode == dlm.NL {
 		g.obj = nil
 	}
-	g.lostAt = g.t.sched.Now()
-	g.working, g.demanded, g.phase = false, g.demanded && g.demandTo < to, phaseOpen
 	g.pump()
+	g.mu.Unlock()
+	g.t.forget(g)
 }
 
 // bringHome closes the glock and does all that must be done before another node may have the lock.

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/covol/covol/dlm"
+	"github.com/covol/covol/ondisk"
 )
 
 // known counts, per inode, what this node still needs it for: references of the kernel and open files. A deleted inode
@@ -62,8 +63,11 @@ func (k *known) valid(ino Ino, generation uint64) bool {
 	return r == nil || r.generation == generation
 }
 
-// has reports whether this node has references to ino.
+// has reports whether this node has references to ino. The kernel knows the root without having looked it up.
 func (k *known) has(ino Ino) bool {
+	if ino == ondisk.RootBlock {
+		return true
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.m[ino] != nil

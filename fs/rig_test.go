@@ -73,6 +73,7 @@ type rig struct {
 	hub   *hub
 	epoch view.Epoch
 	nodes []*rigNode
+	idle  int
 }
 
 type rigNode struct {
@@ -93,7 +94,15 @@ type rigOptions struct {
 	dev     blockdev.Device // formatted already if super is set
 	cluster uint32
 	noCheck bool
+	// idleLocks is Config.IdleLocks.
+	idleLocks int
 }
+
+// How long tests wait for what must happen soon, and how often they look.
+const (
+	waitLong = 30 * time.Second
+	waitTick = time.Millisecond
+)
 
 // newRig formats a device and mounts it on so many nodes. At the end of the test all are unmounted and the volume must
 // be clean.
@@ -111,7 +120,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	slots := uint32(max(4, o.nodes))
 	sb, err := mkfs.Format(context.Background(), o.dev, mkfs.Options{Slots: slots, ClusterSize: o.cluster, NoDiscard: true, Profile: "fast"})
 	require.NoError(t, err)
-	r := &rig{t: t, s: o.sched, dev: o.dev, sb: sb, hub: &hub{s: o.sched, at: map[view.Slot]*port{}}, epoch: 1}
+	r := &rig{t: t, s: o.sched, dev: o.dev, sb: sb, hub: &hub{s: o.sched, at: map[view.Slot]*port{}}, epoch: 1, idle: o.idleLocks}
 	for i := range o.nodes {
 		dev := o.dev
 		if o.wrap != nil {
@@ -172,6 +181,7 @@ func (n *rigNode) start(dev blockdev.Device) {
 func (n *rigNode) mount() {
 	v, err := Mount(context.Background(), Config{
 		Dev: n.dev, Super: n.r.sb, ID: n.id, Epoch: func() view.Epoch { return n.r.epoch }, Locks: n.lm, Sched: n.r.s,
+		IdleLocks: n.r.idle,
 	})
 	require.NoError(n.r.t, err)
 	v.SetNotifier(n.kern)

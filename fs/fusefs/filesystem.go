@@ -47,6 +47,6 @@ type Filesystem interface {
 	Statfs(ctx context.Context) (fs.Statfs, error)
 	// Forget takes back n references that the kernel was given to ino.
 	Forget(ino fs.Ino, n uint64)
-	// SetNotifier says through whom kernel caches are invalidated; nil when there is nobody any more.
+	// SetNotifier says through whom kernel caches are invalidated from now on.
 	SetNotifier(n fs.Notifier)
 }

@@ -35,31 +35,47 @@ func (s *Server) InvalidateData(ino fs.Ino) error {
 const (
 	firstPause = 50 * time.Microsecond
 	lastPause  = 5 * time.Millisecond
-	patience   = 10 * time.Second
+	patience   = time.Second
 )
 
 func (s *Server) invalidate(ino fs.Ino, off, size int64) error {
-	k := s.kernel.Load()
-	if k == nil {
-		return nil
-	}
-	pause, waited := firstPause, time.Duration(0)
-	for s.nodes.known(ino) {
-		err := (*k).InvalidateNode(s.node(ino), off, size)
-		if !errors.Is(err, ErrNotCached) {
-			if err != nil && !s.closed.Load() {
-				return fmt.Errorf("invalidate node %d: %w", ino, err)
-			}
-			return nil
-		}
-		if waited >= patience {
-			return fmt.Errorf("invalidate node %d: the kernel has been told of it and does not know it", ino)
+	pause := firstPause
+	for waited := time.Duration(0); waited < patience; waited += pause {
+		done, err := s.tryInvalidate(ino, off, size)
+		if done {
+			return err
 		}
 		time.Sleep(pause)
-		waited += pause
 		pause = min(2*pause, lastPause)
 	}
+	// That process is frozen. The cluster must not stand still for it: it is caught when it wakes up.
+	s.cfg.Log.Warn("fuse: a process does not take its answer; its caches are invalidated later", "node", ino)
+	go func() {
+		for {
+			if done, _ := s.tryInvalidate(ino, off, size); done {
+				return
+			}
+			time.Sleep(lastPause)
+		}
+	}()
 	return nil
+}
+
+// tryInvalidate reports done unless the kernel does not know an inode that it has been told of. When the connection has
+// ended there is nothing to invalidate.
+func (s *Server) tryInvalidate(ino fs.Ino, off, size int64) (done bool, err error) {
+	k := s.kernel.Load()
+	if k == nil || !s.nodes.known(ino) {
+		return true, nil
+	}
+	err = (*k).InvalidateNode(s.node(ino), off, size)
+	switch {
+	case err == nil || s.ended.Load():
+		return true, nil
+	case errors.Is(err, ErrNotCached):
+		return false, nil
+	}
+	return true, fmt.Errorf("invalidate node %d: %w", ino, err)
 }
 
 // wroteDirect drops pages that a write past the page cache has made stale. The kernel does so before it sends the

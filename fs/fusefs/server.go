@@ -34,7 +34,7 @@ type Server struct {
 	handles handles
 	calls   calls
 	running sync.WaitGroup
-	closed  atomic.Bool
+	ended   atomic.Bool // the connection is gone
 }
 
 // New makes a Server. Connect must be called before the first request is handled.
@@ -64,18 +64,20 @@ func (s *Server) Connect(k Kernel) {
 // cancels what is running, waits for it, closes the files that are still open and gives all references back. No
 // Handle may begin afterwards.
 func (s *Server) Close() {
-	s.closed.Store(true)
-	s.calls.cancelAll()
+	s.End()
 	s.running.Wait()
-	s.cfg.FS.SetNotifier(nil)
 	for _, h := range s.handles.drain() {
 		s.release(context.Background(), h)
 	}
 	s.nodes.drain(s.cfg.FS.Forget)
 }
 
-// Abort cancels all requests in flight, for a transport whose connection is being torn down.
-func (s *Server) Abort() { s.calls.cancelAll() }
+// End says that the connection is gone: nobody waits any more for the requests in flight, which are cancelled, and the
+// kernel has nothing left to invalidate. A transport calls it as soon as it knows, and Close when all Handles are back.
+func (s *Server) End() {
+	s.ended.Store(true)
+	s.calls.cancelAll()
+}
 
 // Handle serves one request and answers it through reply, before it returns. It may block as long as the operation
 // does; the transport must go on reading requests meanwhile (trap 1).

@@ -13,18 +13,16 @@ import (
 
 // iocb mirrors struct iocb of linux/aio_abi.h, little endian.
 type iocb struct {
-	data      uint64
-	key       uint32
-	rwFlags   uint32
-	opcode    uint16
-	prio      int16
-	fd        uint32
-	buf       uint64
-	nbytes    uint64
-	offset    int64
-	reserved2 uint64
-	flags     uint32
-	resfd     uint32
+	_      uint64 // aio_data
+	_      [2]uint32
+	_      uint16 // aio_lio_opcode: IOCB_CMD_PREAD
+	_      int16
+	fd     uint32
+	buf    uint64
+	nbytes uint64
+	offset int64
+	_      uint64
+	_      [2]uint32
 }
 
 // ioEvent mirrors struct io_event.

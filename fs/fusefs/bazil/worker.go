@@ -80,7 +80,7 @@ func (w *workers) end() {
 	w.mu.Unlock()
 	if first {
 		// Whoever waits for a lock on behalf of a process that is no longer waiting may stop.
-		w.m.server.Abort()
+		w.m.server.End()
 	}
 }
 

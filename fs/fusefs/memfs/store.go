@@ -14,10 +14,11 @@ import (
 	"github.com/covol/covol/fs"
 )
 
+const rootIno fs.Ino = 1000
+
 const (
-	rootIno  fs.Ino = 1000
-	pageSize        = 4096
-	maxName         = 255
+	pageSize = 4096 // bytes
+	maxName  = 255  // bytes
 )
 
 // Store is the content.
