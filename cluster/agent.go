@@ -102,7 +102,7 @@ func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 	case claimSlot:
 		return n.claimSlot(ctx, e)
 	case replay:
-		n.cfg.Sched.Go("cluster replay", func() {
+		n.spawn("cluster replay", func() {
 			n.cfg.Log.Info("replaying the journal", "slot", e.slot)
 			n.post(replayed{e.slot, n.cfg.Replay(n.replayCtx, n.gate, e.slot)})
 		})
@@ -294,5 +294,5 @@ func (n *Node) begin(id view.NodeID, raw []byte, s *ondisk.Slot) {
 	n.renewer = r
 	n.mu.Unlock()
 	n.post(claimed{id})
-	n.cfg.Sched.Go("cluster heartbeat", func() { r.run(n.ctx) })
+	n.spawn("cluster heartbeat", func() { r.run(n.ctx) })
 }

@@ -174,7 +174,7 @@ func (c *core) look(now time.Duration, im *image, out []effect) []effect {
 		if c.phase < phaseMember && c.badViews > 4 {
 			return c.fail(fmt.Errorf("view: %w", im.viewErr), out)
 		}
-		return out
+		return c.leaveBlind(out)
 	}
 	for j := range im.slots {
 		if view.Slot(j) == c.id.Slot {

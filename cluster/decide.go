@@ -181,6 +181,19 @@ func (c *core) othersAtWork() bool {
 	return false
 }
 
+// leaveBlind is leave while the view cannot be read. A slot whose life never was in a view can be given back all the
+// same, marked dead: whoever finds it asks the view then.
+func (c *core) leaveBlind(out []effect) []effect {
+	switch {
+	case c.phase != phaseLeave || c.entered || c.ownJob.running || c.job.running:
+		return out
+	case c.id.Slot == view.NoSlot:
+		c.phase = phaseOver
+		return append(out, left{c.err})
+	}
+	return append(out, release{dead: true})
+}
+
 // leave gives back what we have: first the place in the view, then the slot.
 func (c *core) leave(out []effect) []effect {
 	k, v := c.id.Slot, c.im.view

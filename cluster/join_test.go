@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/covol/covol/cluster/view"
+	"github.com/covol/covol/ondisk"
 )
 
 func (w *world) allActive(ps ...*proc) func() bool {
@@ -45,6 +46,20 @@ func TestJoinOneLeaveOne(t *testing.T) {
 			w.run(patience, "join again", func() bool { return b.active() })
 			assert.Equal(t, view.NodeID{Slot: 0, Incarnation: 2}, b.node.ID())
 			assert.Less(t, w.s.Now()-begin, w.sb.Profile.Wait(), "nothing to wait for after a clean leave")
+			w.check()
+		})
+	}
+}
+
+func TestEveryProfileWorks(t *testing.T) {
+	for _, p := range ondisk.Profiles {
+		t.Run(p.Name, func(t *testing.T) {
+			w := newWorld(t, 1, 3, true)
+			w.sb.Profile = p
+			a, b := w.settled("a", 0), w.settled("b", 0)
+			a.kill(0)
+			w.run(3*p.Wait(), "recovery", func() bool { return w.judge.view.Members[0] == 0 && w.idle() })
+			assert.NotContains(t, b.states, StatePaused)
 			w.check()
 		})
 	}

@@ -18,7 +18,8 @@ type Node struct {
 	disk   *disk
 	gate   *Gate
 	joined sched.Event // joinErr is set
-	over   sched.Event // state is final and the slot no longer ours to write
+	over   sched.Event // the state is final
+	quiet  sched.Event // and all procedures have ended: Dev is not used any more
 	wake   wakeup      // of the agent
 
 	ctx       context.Context // of all procedures
@@ -33,6 +34,8 @@ type Node struct {
 	core *core
 	// GUARDED_BY(mu)
 	events []event
+	// GUARDED_BY(mu): procedures that run
+	procs int
 	// GUARDED_BY(mu)
 	renewer *renewer
 	// GUARDED_BY(mu): byte of the host that we hold, -1 for none
@@ -51,7 +54,8 @@ type Node struct {
 // returns.
 //
 // Errors: ErrNameInUse, ErrNoSlot, ErrSecondNode, ErrProfile, ondisk.ErrCorrupt, what Replay returned, ctx.Err(), or an
-// error of the device. After an error nothing of the node is left on the volume, or it is dead to the others.
+// error of the device. After an error nothing of the node is left on the volume, or it is dead to the others, and its I/O
+// is over.
 func Join(ctx context.Context, cfg Config) (*Node, error) { return join(ctx, cfg, func(*Node) {}) }
 
 // join tells of the node before it has joined.
@@ -64,7 +68,8 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	s := cfg.Sched
-	n := &Node{cfg: cfg, disk: d, gate: newGate(s, gateMargin(cfg.Super.Profile)), joined: s.NewEvent(), over: s.NewEvent(), locked: -1}
+	n := &Node{cfg: cfg, disk: d, gate: newGate(s, gateMargin(cfg.Super.Profile)), joined: s.NewEvent(), over: s.NewEvent(),
+		quiet: s.NewEvent(), locked: -1}
 	n.core = newCore(&n.cfg, d.swaps())
 	n.wake.init(s)
 	n.state.init(&n.cfg)
@@ -72,17 +77,19 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.replayCtx, n.endReplay = context.WithCancel(n.ctx)
 	begun(n)
-	s.Go("cluster agent", n.runAgent)
-	s.Go("cluster clock", n.runClock)
+	n.spawn("cluster agent", n.runAgent)
+	n.spawn("cluster clock", n.runClock)
 	if err := n.joined.Wait(ctx); err != nil {
 		what := n.waitingFor()
 		n.abandon(err)
 		return nil, fmt.Errorf("join: %s: %w", what, err)
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.joinErr != nil {
-		return nil, fmt.Errorf("join: %w", n.joinErr)
+	err = n.joinErr
+	n.mu.Unlock()
+	if err != nil {
+		_ = n.quiet.Wait(context.Background()) // the caller may close the device
+		return nil, fmt.Errorf("join: %w", err)
 	}
 	return n, nil
 }
@@ -96,6 +103,7 @@ func (n *Node) abandon(err error) {
 	stop := n.cfg.Sched.AfterFunc(n.cfg.Super.Profile.Wait(), n.Kill)
 	_ = n.over.Wait(context.Background()) // Kill sets it
 	stop()
+	_ = n.quiet.Wait(context.Background())
 }
 
 // ID is the slot and the incarnation of this life.
@@ -144,6 +152,9 @@ func (n *Node) Leave(ctx context.Context) error {
 		n.Kill()
 		return fmt.Errorf("leave: %s: %w", what, err)
 	}
+	if err := n.quiet.Wait(ctx); err != nil {
+		return fmt.Errorf("leave: procedures to end: %w", err)
+	}
 	return n.notLeft()
 }
 
@@ -157,8 +168,30 @@ func (n *Node) notLeft() error {
 // Kill stops the node without leaving, as its death would: no more renewals, all I/O fails. The others find out.
 func (n *Node) Kill() { n.withdraw(Reason{CauseKilled, ""}) }
 
-// Done is set once the node has left or withdrawn.
-func (n *Node) Done() sched.Event { return n.over }
+// Done is set once the node has left or withdrawn and does not use Config.Dev any more.
+func (n *Node) Done() sched.Event { return n.quiet }
+
+// spawn runs fn as a procedure that belongs to the node. The agent starts first and ends last but for the clock, the
+// heartbeat and a replay, so the count is zero only at the end.
+func (n *Node) spawn(name string, fn func()) {
+	n.mu.Lock()
+	n.procs++
+	n.mu.Unlock()
+	n.cfg.Sched.Go(name, func() {
+		defer n.ended()
+		fn()
+	})
+}
+
+func (n *Node) ended() {
+	n.mu.Lock()
+	n.procs--
+	last := n.procs == 0
+	n.mu.Unlock()
+	if last {
+		n.quiet.Set()
+	}
+}
 
 // withdraw ends the life. It does not block, and only the first call counts.
 func (n *Node) withdraw(why Reason) {
@@ -170,7 +203,7 @@ func (n *Node) withdraw(why Reason) {
 	n.cfg.Log.Error("withdrawn from the volume", "node", n.cfg.Name, "reason", why.String())
 	n.post(lost{})
 	n.settleJoin(err)
-	n.cfg.Sched.Go("cluster end", n.end)
+	n.spawn("cluster end", n.end)
 }
 
 // end stops the procedures and gives back the lock of the host, but not before the last write is over: that lock is

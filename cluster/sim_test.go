@@ -23,9 +23,9 @@ func TestSim(t *testing.T) {
 		sim(t, *seedFlag, true)
 		return
 	}
-	seeds := 60
+	seeds := 30
 	if testing.Short() {
-		seeds = 20
+		seeds = 10
 	}
 	if *seedsFlag > 0 {
 		seeds = *seedsFlag
