@@ -99,18 +99,24 @@ func (t *lockTable) put(g *glock) {
 	var victim *glock
 	if e.refs == 0 {
 		t.idle.push(e)
-		if t.idle.n > t.limit {
-			victim = t.idle.head.next.g
-			// Moved behind the others, so that the next put does not pick it again while it is being given away.
-			v := t.idle.head.next
-			t.idle.remove(v)
-			t.idle.push(v)
-		}
+		victim = t.surplusLocked()
 	}
 	t.mu.Unlock()
 	if victim != nil {
 		t.release(victim)
 	}
+}
+
+// surplusLocked is the glock that was idle longest, if there are more than the limit. It is moved behind the others, so
+// that the next look does not find it again while it is being given away.
+func (t *lockTable) surplusLocked() *glock {
+	if t.idle.n <= t.limit {
+		return nil
+	}
+	e := t.idle.head.next
+	t.idle.remove(e)
+	t.idle.push(e)
+	return e.g
 }
 
 // release begins to give an idle glock back to the cluster, or forgets it if it is not held.
@@ -127,20 +133,29 @@ func (t *lockTable) release(g *glock) {
 	}
 }
 
-// forget removes a glock that nobody uses and that is not held.
+// forget removes a glock that nobody uses and that is not held, and goes on with the next surplus one: those that were
+// found while they were busy are found again.
 func (t *lockTable) forget(g *glock) {
+	if victim := t.removed(g); victim != nil {
+		t.release(victim)
+	}
+}
+
+func (t *lockTable) removed(g *glock) (next *glock) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.locks[g.res]
 	if e == nil || e.g != g || e.refs > 0 {
-		return
+		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.mode == dlm.NL && !g.working && len(g.waiters) == 0 {
-		t.idle.remove(e)
-		delete(t.locks, g.res)
+	if g.mode != dlm.NL || g.working || len(g.waiters) > 0 {
+		return nil
 	}
+	t.idle.remove(e)
+	delete(t.locks, g.res)
+	return t.surplusLocked()
 }
 
 // lock waits for the glock of res; unlock gives the reference back too.

@@ -101,8 +101,14 @@ func (v *Volume) start(ctx context.Context) error {
 // Demand is the blocking callback of the lock manager; it does not block.
 func (v *Volume) Demand(r dlm.Resource, want dlm.Mode) { v.locks.demand(r, want) }
 
-// SetNotifier names the transport that can empty the kernel's caches.
-func (v *Volume) SetNotifier(n Notifier) { v.notifier.Store(&n) }
+// SetNotifier names the transport that can empty the kernel's caches; nil when there is none any more.
+func (v *Volume) SetNotifier(n Notifier) {
+	if n == nil {
+		v.notifier.Store(nil)
+		return
+	}
+	v.notifier.Store(&n)
+}
 
 // Withdraw stops all use of the volume by this node, because it cannot be sure any more: a write ended with an error, a
 // lock could not be given away, or the cluster says that the node is out. Nothing is written any more; operations

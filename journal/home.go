@@ -129,8 +129,33 @@ func (j *Journal) claimOwners(owners []uint64) (mine *round, others []*round) {
 			others = append(others, r)
 		}
 	}
+	if len(mine.blocks) > 0 {
+		j.fillLocked(mine)
+	}
 	return mine, others
 }
+
+// fillLocked adds other durable versions to a round that must be written and flushed anyway. A flush costs more than
+// many writes, and who is asked for one lock is mostly asked for the next one soon: another node that walks a tree
+// would otherwise wait for a flush for every file.
+func (j *Journal) fillLocked(r *round) {
+	for _, g := range j.groups {
+		if len(r.blocks) >= maxFill {
+			return
+		}
+		if g.pending == 0 {
+			continue
+		}
+		for _, e := range g.entries {
+			if e.dur != nil && e.dur.g == g {
+				r.claimLocked(e)
+			}
+		}
+	}
+}
+
+// maxFill is how many blocks a round takes along at least before it stops looking for more.
+const maxFill = 256
 
 // HasDirty reports whether anything of owner is not home yet, or was freed by a transaction that is not durable.
 func (j *Journal) HasDirty(owner uint64) bool {
