@@ -148,15 +148,13 @@ func (n *Node) Leave(ctx context.Context) error {
 	return nil
 }
 
-// WaitRebuilt returns once the rebuild for epoch or a later one is finished.
+// WaitRebuilt returns once the rebuild for epoch or a later one is finished: nothing waits for that view change any
+// more, only for the recovery of the dead. ErrStopped if it never will be.
 func (n *Node) WaitRebuilt(ctx context.Context, epoch view.Epoch) error {
-	n.mu.Lock()
-	if n.rebuilt >= epoch {
-		n.mu.Unlock()
-		return nil
-	}
 	w := rebuiltWaiter{epoch: epoch, done: n.cfg.Sched.NewEvent()}
+	n.mu.Lock()
 	n.waiting = append(n.waiting, w)
+	n.wakeRebuilt()
 	n.mu.Unlock()
 	if err := w.done.Wait(ctx); err != nil {
 		return fmt.Errorf("rebuild locks for epoch %d: %w", epoch, err)

@@ -100,6 +100,7 @@ func (c *Core) setView(v view.View) {
 func (c *Core) beginRebuild(members []view.NodeID) {
 	b := &c.rebuild
 	c.noteLost(members)
+	c.rememberClaims()
 	b.resumed = b.finished
 	if b.finished {
 		b.history, b.based = b.history[len(b.history)-1:], true
@@ -111,6 +112,16 @@ func (c *Core) beginRebuild(members []view.NodeID) {
 	b.finished, b.allReady, b.someBased = false, false, false
 	b.ready, b.done = map[view.NodeID]bool{}, map[view.NodeID]bool{}
 	b.claims = map[Resource][]claim{}
+}
+
+// rememberClaims keeps what an unfinished rebuild told this keeper: others may have finished it, and count on the
+// claims having arrived here, and the claimant may be dead by now.
+func (c *Core) rememberClaims() {
+	for r := range c.rebuild.claims {
+		if c.dir[r] == nil {
+			c.dir[r] = &entry{orphan: true}
+		}
+	}
 }
 
 // rebuildMasters registers every resource mastered here with its keeper.

@@ -37,6 +37,8 @@ type sim struct {
 	calming   bool // faults are over
 	final     bool // the last view is made
 	issued    uint64
+
+	viewEvery, viewLate time.Duration // at most between views, and until a node learns of one
 }
 
 // simNode is one life of a node with a user on top, who asks, holds, gives way and gives up.

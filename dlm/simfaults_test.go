@@ -17,6 +17,8 @@ func mapsKeys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) 
 // begin starts some nodes, the network's faults and the changes of views.
 func (s *sim) begin() {
 	s.net.SetFaults(s.drawFaults())
+	s.viewEvery = []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second}[s.rng.IntN(4)]
+	s.viewLate = []time.Duration{2 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond, 1500 * time.Millisecond}[s.rng.IntN(4)]
 	v := view.View{Epoch: 1}
 	for slot := range view.Slot(1 + s.rng.IntN(s.slots)) {
 		v.Members = append(v.Members, view.Member{NodeID: s.boot(slot).id})
@@ -59,9 +61,9 @@ func (s *sim) publish(v view.View) {
 	s.note("view %d members %v recovering %v", v.Epoch, v.Members, v.Recovering)
 	s.view = v
 	s.judge.published(v)
-	late := 5 * time.Millisecond
-	if s.rng.IntN(3) == 0 {
-		late = 1500 * time.Millisecond
+	late := s.viewLate
+	if s.rng.IntN(4) == 0 {
+		late = 5 * time.Millisecond
 	}
 	for _, id := range slices.SortedFunc(mapsKeys(s.nodes), compareIDs) {
 		n := s.nodes[id]
@@ -97,18 +99,18 @@ func (s *sim) changeView() {
 	if s.calming {
 		return
 	}
-	s.w.Call(10*time.Millisecond+s.upTo([]time.Duration{100 * time.Millisecond, 3 * time.Second}[s.rng.IntN(2)]), s.changeView)
+	s.w.Call(5*time.Millisecond+s.upTo(s.viewEvery), s.changeView)
 	v := view.View{Epoch: s.view.Epoch + 1, Members: slices.Clone(s.view.Members), Recovering: slices.Clone(s.view.Recovering)}
 	changed := false
 	for range 1 + s.rng.IntN(3) {
-		switch s.rng.IntN(5) {
+		switch s.rng.IntN(7) {
 		case 0:
 			changed = s.recoverOne(&v) || changed
 		case 1:
 			changed = s.killOne(&v) || changed
 		case 2:
 			s.leaveOne()
-		case 3:
+		case 3, 4, 5:
 			changed = s.joinOne(&v) || changed
 		}
 	}

@@ -20,7 +20,7 @@ type Stats struct {
 }
 
 // MessagesSent is the sum over Sent.
-func (s *Stats) MessagesSent() uint64 {
+func (s Stats) MessagesSent() uint64 {
 	var n uint64
 	for _, k := range s.Sent {
 		n += k
