@@ -126,7 +126,8 @@ func (c *clash) file() {
 func TestConcurrent(t *testing.T) {
 	eachSeed(t, 10, 60, func(t *testing.T, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 11))
-		concurrent(t, simsched.New(seed), rng, 2+rng.IntN(2), 1+rng.IntN(3), 60)
+		s := simsched.New(seed)
+		concurrent(t, s, rng, 2+rng.IntN(2), 1+rng.IntN(3), 60)
 	})
 }
 
