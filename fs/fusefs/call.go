@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/covol/covol/fs"
@@ -129,17 +128,12 @@ func (cs *calls) remove(id uint64) {
 	sh.mu.Unlock()
 }
 
-// interrupt cancels a request and reports whether it was in flight.
-func (cs *calls) interrupt(id uint64) bool {
+// get is the request in flight with that ID, nil if there is none.
+func (cs *calls) get(id uint64) *call {
 	sh := &cs.shard[id/2%uint64(len(cs.shard))]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	c := sh.m[id]
-	if c == nil {
-		return false
-	}
-	c.cancel()
-	return true
+	return sh.m[id]
 }
 
 func (cs *calls) cancelAll() {
@@ -151,14 +145,4 @@ func (cs *calls) cancelAll() {
 		}
 		sh.mu.Unlock()
 	}
-}
-
-// interruptOp answers INTERRUPT. EAGAIN makes the kernel repeat it: the request may have been read by another worker
-// that has not come to register it; if it is finished instead, the kernel drops the answer.
-func (s *Server) interruptOp(req *Request, reply Reply) {
-	if s.calls.interrupt(req.Interrupted) {
-		reply.None()
-		return
-	}
-	reply.Error(syscall.EAGAIN)
 }

@@ -24,6 +24,8 @@ type Config struct {
 	Log *slog.Logger // nil: slog.Default()
 	// AttrValid bounds the life of attributes in the kernel; 0: DefaultAttrValid.
 	AttrValid time.Duration
+	// Killed reports whether a thread is being killed, so that its request may be given up; nil: asks /proc.
+	Killed func(tid uint32) bool
 }
 
 // Server maps the requests of one kernel connection to a Filesystem. It knows nothing of the transport.
@@ -44,6 +46,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Killed == nil {
+		cfg.Killed = killed
 	}
 	if cfg.AttrValid == 0 {
 		cfg.AttrValid = DefaultAttrValid

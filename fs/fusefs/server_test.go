@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -98,7 +99,8 @@ func newRig(t *testing.T, f fusefs.Filesystem) *rig {
 				return syscall.ENOSPC
 			}
 			return 4000
-		}})
+		},
+		Killed: func(tid uint32) bool { return tid == killedTID.Load() }})
 	r.s.Connect(r.kern)
 	return r
 }
@@ -302,6 +304,47 @@ func TestForget(t *testing.T) {
 	require.Zero(t, orphans)
 }
 
+// killedTID is the thread that is being killed.
+var killedTID atomic.Uint32
+
+// TestInterruptOfTheLiving: a signal that does not end the process changes nothing, until one comes that does.
+func TestInterruptOfTheLiving(t *testing.T) {
+	n := memfs.NewStore().NewNode()
+	arrived, open := make(chan struct{}), make(chan struct{})
+	n.Hook = func(ctx context.Context, op string, _ fs.Ino) error {
+		if op != "getattr" {
+			return nil
+		}
+		arrived <- struct{}{}
+		select {
+		case <-open:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r := newRig(t, n)
+	get := func() (*answer, chan struct{}) {
+		a, done := &answer{}, make(chan struct{})
+		go func() {
+			r.s.Handle(&fusefs.Request{Op: fusefs.OpGetattr, Node: 1, ID: 100, Caller: fs.Caller{PID: 77}}, a)
+			close(done)
+		}()
+		<-arrived
+		require.True(t, r.do(fusefs.Request{Op: fusefs.OpInterrupt, Interrupted: 100}).none)
+		return a, done
+	}
+	a, done := get()
+	open <- struct{}{}
+	<-done
+	require.Zero(t, a.errno)
+	a, done = get()
+	killedTID.Store(77)
+	defer killedTID.Store(0)
+	<-done
+	require.Equal(t, syscall.EINTR, a.errno)
+}
+
 func TestInterruptAndEnd(t *testing.T) {
 	n := memfs.NewStore().NewNode()
 	arrived := make(chan struct{})
@@ -318,12 +361,16 @@ func TestInterruptAndEnd(t *testing.T) {
 	r := newRig(t, n)
 	require.Equal(t, syscall.EAGAIN, r.do(fusefs.Request{Op: fusefs.OpInterrupt, Interrupted: 100}).errno, "not there yet")
 	for _, stop := range []func(){
-		func() { require.True(t, r.do(fusefs.Request{Op: fusefs.OpInterrupt, Interrupted: 100}).none) },
+		func() {
+			killedTID.Store(78)
+			require.True(t, r.do(fusefs.Request{Op: fusefs.OpInterrupt, Interrupted: 100}).none)
+			killedTID.Store(0)
+		},
 		func() { r.s.End() },
 	} {
 		a, done := &answer{}, make(chan struct{})
 		go func() {
-			r.s.Handle(&fusefs.Request{Op: fusefs.OpGetattr, Node: 1, ID: 100}, a)
+			r.s.Handle(&fusefs.Request{Op: fusefs.OpGetattr, Node: 1, ID: 100, Caller: fs.Caller{PID: 78}}, a)
 			close(done)
 		}()
 		<-arrived
