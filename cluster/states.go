@@ -74,17 +74,18 @@ func (n *Node) runClock() {
 			return
 		}
 		now := n.cfg.Sched.Now()
-		if gap := now - last; gap > p.Lease {
-			n.withdraw(Reason{CauseSuspended, fmt.Sprintf("this process did not run for %v, the lease is %v", gap, p.Lease)})
-			return
-		}
+		n.checkLease(now, now-last)
 		last = now
-		n.checkLease(now)
 	}
 }
 
-func (n *Node) checkLease(now time.Duration) {
+// checkLease moves between active and paused. gap is how long this process did not look at the clock: one that was
+// suspended or starved is paused like one whose storage was away, and goes on like it when a renewal shows that nobody
+// has taken it for dead.
+func (n *Node) checkLease(now, gap time.Duration) {
 	switch s, _, _ := n.state.get(); {
+	case s == StateActive && !n.gate.Open() && gap > n.cfg.Super.Profile.Lease:
+		n.state.set(StatePaused, Reason{CauseSuspended, fmt.Sprintf("this process did not run for %v", gap.Round(time.Millisecond))})
 	case s == StateActive && !n.gate.Open():
 		n.state.set(StatePaused, Reason{CauseStorage, n.whyLate(now)})
 	case s == StatePaused && n.gate.Open():
