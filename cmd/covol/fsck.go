@@ -62,11 +62,13 @@ Exit status: 0 clean, 1 journals were replayed and all is clean now, 4 errors ar
 	f.BoolVarP(&o.yes, "yes", "y", false, "replay journals, then check")
 	f.BoolVar(&o.deep, "deep", false, "read all data of files too")
 	addJSON(cmd, &o.asJSON)
-	cmd.MarkFlagsMutuallyExclusive("check-only", "yes")
 	return cmd
 }
 
 func (o *fsckOptions) run(ctx context.Context, a []string) error {
+	if o.checkOnly && o.yes {
+		return &exitError{code: fsckFailed, err: errors.New("-n and --yes exclude each other")}
+	}
 	replayed, report, err := o.check(ctx, a[0])
 	if err != nil {
 		return &exitError{code: fsckFailed, err: err}

@@ -151,7 +151,8 @@ func (o *mountOptions) serve(ctx context.Context, s *session, ready string) erro
 	return s.leave()
 }
 
-// quietLog is for tools that join a cluster: only what went wrong.
+// quietLog is for tools that join a cluster: only what is serious, the rest is in
+// the error that they end with.
 func quietLog() *slog.Logger {
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 }

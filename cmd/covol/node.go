@@ -72,33 +72,36 @@ type demand struct {
 }
 
 // startNode joins the cluster of a volume and mounts the filesystem inside this process.
-func startNode(ctx context.Context, cfg nodeConfig) (n *node, err error) {
-	n = &node{cfg: cfg}
+func startNode(ctx context.Context, cfg nodeConfig) (*node, error) {
+	n := &node{cfg: cfg}
 	ctx, n.stop = context.WithCancelCause(ctx)
-	defer func() {
-		if err == nil {
-			return
-		}
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-			err = cause
-		}
-		n.abandon()
-	}()
+	err := n.start(ctx)
+	if err == nil {
+		return n, nil
+	}
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		err = cause
+	}
+	n.abandon()
+	return nil, err
+}
+
+func (n *node) start(ctx context.Context) (err error) {
 	if err := n.openDevice(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if n.peers, err = listen(n); err != nil {
-		return nil, err
+		return err
 	}
 	if err := n.enter(ctx, n.peers.addr); err != nil {
-		return nil, err
+		return err
 	}
 	locks := n.lockManager() // there is one: Join tells of a view before it returns
 	go n.peers.announce(ctx)
 	if err := locks.WaitRebuilt(ctx, n.member().View().Epoch); err != nil {
-		return nil, err
+		return err
 	}
-	return n, n.mountVolume(ctx, locks)
+	return n.mountVolume(ctx, locks)
 }
 
 func (n *node) member() *cluster.Node    { return n.mem.Load() }
