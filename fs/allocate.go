@@ -133,23 +133,30 @@ func (v *Volume) punch(ctx context.Context, n *inode, start, end uint64) error {
 		return err
 	}
 	for more := true; more && from < to; {
-		rec := n.snapshot()
-		err := v.replaceWith(ctx, need{meta: mapNeed(rec, 2), essential: true}, n, rec, func(tx *txn) error {
-			es, left, err := v.extentsIn(ctx, tx, rec, from, to, cutStep)
-			more = left
-			for i := 0; i < len(es) && err == nil; i++ {
-				err = v.unmap(ctx, tx, rec, es[i], from, to)
-			}
-			rec.Mtime = v.now()
-			rec.Ctime = rec.Mtime
-			tx.ordered()
-			return err
-		})
+		var err error
+		more, err = v.punchStep(ctx, n, from, to)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// punchStep takes some extents out of [from, to) in one transaction. more says that others are left.
+func (v *Volume) punchStep(ctx context.Context, n *inode, from, to uint64) (more bool, err error) {
+	rec := n.snapshot()
+	rec.Mtime = v.now()
+	rec.Ctime = rec.Mtime
+	err = v.replaceWith(ctx, need{meta: mapNeed(rec, 2), essential: true}, n, rec, func(tx *txn) error {
+		tx.ordered()
+		es, left, err := v.extentsIn(ctx, tx, rec, from, to, cutStep)
+		more = left
+		for i := 0; i < len(es) && err == nil; i++ {
+			err = v.unmap(ctx, tx, rec, es[i], from, to)
+		}
+		return err
+	})
+	return more, err
 }
 
 // zeroEdges writes zeros over the parts of [start, end) that lie outside the whole clusters [from, to).

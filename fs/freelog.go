@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/covol/covol/ondisk"
@@ -62,7 +63,7 @@ func (t *txn) logFrees(ctx context.Context, frees []ondisk.Free) error {
 	}
 	if lacks := freeLogNeed(t.freeLog, len(frees)) - t.promised().meta; lacks > 0 {
 		if err := t.s.alloc.more(ctx, t, need{meta: lacks, essential: true}); err != nil {
-			return fmt.Errorf("free log: %w", err)
+			return &freeLogFull{groups: t.groupsOf(frees), err: err}
 		}
 	}
 	t.freeLogNew = true
@@ -79,6 +80,65 @@ func (t *txn) logFrees(ctx context.Context, frees []ondisk.Free) error {
 		}
 	}
 	return nil
+}
+
+// freeLogFull says that the free log cannot take what a transaction frees in groups that other nodes hold. Who holds
+// these groups can do without the log.
+type freeLogFull struct {
+	groups []uint32
+	err    error
+}
+
+func (e *freeLogFull) Error() string { return fmt.Sprintf("free log: %v", e.err) }
+func (e *freeLogFull) Unwrap() error { return e.err }
+
+func (t *txn) groupsOf(frees []ondisk.Free) (groups []uint32) {
+	for _, f := range frees {
+		if g, ok := t.s.sb.GroupOf(f.Block); ok && !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// freeing runs fn, which frees space in one transaction. If the free log has no room for it, fn runs again with the
+// locks of the groups concerned, taken in order: so a full volume can be emptied by any node. The caller must not use
+// any group, and fn must not wait for one: its transactions are promised nothing.
+func (s *store) freeing(ctx context.Context, fn func() error) error {
+	var groups []uint32
+	var holds []hold
+	release := func() {
+		for _, h := range holds {
+			h.unlock()
+		}
+		holds = nil
+	}
+	defer release()
+	for {
+		err := fn()
+		var full *freeLogFull
+		if !errors.As(err, &full) {
+			return err
+		}
+		known := len(groups)
+		for _, g := range full.groups {
+			if !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
+		}
+		if len(groups) == known {
+			return err // held, and yet to be logged: the group is corrupt
+		}
+		release()
+		slices.Sort(groups)
+		for _, g := range groups {
+			h, err := s.locks.lock(ctx, groupRes(g), useWrite)
+			if err != nil {
+				return err
+			}
+			holds = append(holds, h)
+		}
+	}
 }
 
 // freeLogNeed is how many blocks n more entries may need: none while they fit into the record; a leaf is cut at most

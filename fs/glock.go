@@ -64,7 +64,6 @@ type glock struct {
 	demanded  bool     // somebody asks
 	demandTo  dlm.Mode // what we may keep at most
 	grantedAt time.Duration
-	lostAt    time.Duration
 	hold      time.Duration // how long to keep the lock after a grant though somebody asks; adapts
 	usesSeen  uint64        // uses when the timer of the hold time last looked
 	ticking   bool          // that timer runs
@@ -292,9 +291,6 @@ func (g *glock) acquire(want dlm.Mode) {
 
 func (g *glock) granted(grant dlm.Grant) {
 	now := g.t.sched.Now()
-	if g.mode == dlm.NL {
-		g.adaptHold(now)
-	}
 	g.mode = grant.Mode
 	g.grantedAt = now
 }
@@ -310,6 +306,9 @@ func (g *glock) demand(want dlm.Mode) {
 	if g.err != nil || (g.mode <= to && !g.working) {
 		return
 	}
+	if !g.demanded {
+		g.adaptHold()
+	}
 	if !g.demanded || to < g.demandTo {
 		g.demandTo = to
 	}
@@ -317,22 +316,22 @@ func (g *glock) demand(want dlm.Mode) {
 	g.pump()
 }
 
-// Bounds of the hold time. Two writers that keep taking a lock from each other get longer turns, so that work is done
-// between two hand-overs; a lock that changes hands now and then is given at once.
+// Bounds of the hold time. Nodes that keep taking a lock from each other get longer turns, all of the same length, so
+// that work is done between two hand-overs; a lock that is asked for long after it was granted is given at once.
 const (
 	minHold   = 10 * time.Millisecond
-	maxHold   = 200 * time.Millisecond
-	contentIn = 100 * time.Millisecond // regained within this of its loss: contended
+	maxHold   = 100 * time.Millisecond
+	contentIn = 250 * time.Millisecond // asked for within this of the grant: contended
+	tickEvery = time.Millisecond       // how often a lock that is kept is looked at for use
 )
 
-func (g *glock) adaptHold(now time.Duration) {
-	switch {
-	case g.lostAt == 0:
-	case now-g.lostAt < contentIn:
-		g.hold = min(max(2*g.hold, minHold), maxHold)
-	default:
+// adaptHold sets the hold time when somebody begins to ask. It holds g.mu.
+func (g *glock) adaptHold() {
+	if g.t.sched.Now()-g.grantedAt > contentIn {
 		g.hold = 0
+		return
 	}
+	g.hold = min(max(2*g.hold, minHold), maxHold)
 }
 
 // considerDemand lets the demotion begin, or starts a timer if the lock may still be kept. It holds g.mu.
@@ -353,7 +352,7 @@ func (g *glock) considerDemand() {
 func (g *glock) tick() {
 	g.ticking = true
 	g.usesSeen = g.uses
-	g.t.sched.AfterFunc(minHold, func() {
+	g.t.sched.AfterFunc(tickEvery, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.ticking = false
@@ -385,7 +384,6 @@ func (g *glock) demote(to dlm.Mode) {
 		g.fail(err)
 	} else {
 		g.mode = to
-		g.lostAt = g.t.sched.Now()
 		g.working, g.demanded, g.phase = false, g.demanded && g.demandTo < to, phaseOpen
 	}
 	if g.mode == dlm.NL {

@@ -310,3 +310,48 @@ func TestCoherenceBetweenNodes(t *testing.T) {
 		w.close(f)
 	}
 }
+
+// TestFullVolumeIsEmptiedByAnotherNode fills a volume on one node and deletes everything on another, which has no space
+// of its own for anything.
+func TestFullVolumeIsEmptiedByAnotherNode(t *testing.T) {
+	for _, size := range []int{40_000, 3 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			r := newRig(t, rigOptions{nodes: 2, cluster: 64 << 10})
+			a, b := r.nodes[0], r.nodes[1]
+			p := pattern(1, size)
+			var names []string
+			var f File
+			for i := 0; ; i++ {
+				name := fmt.Sprintf("f%d", i)
+				var at Attr
+				if err := a.Create(bg, root, rootIno, name, 0o644, syscall.O_RDWR, func(x Attr, o File) { at, f = x, o }); err != nil {
+					require.ErrorIs(t, err, ErrNoSpace)
+					break
+				}
+				names = append(names, name)
+				var err error
+				for j := range 2000 {
+					if _, err = f.Write(bg, p, int64(j*size)); err != nil {
+						break
+					}
+				}
+				a.close(f)
+				a.Forget(at.Ino, 1)
+				if err != nil {
+					require.ErrorIs(t, err, ErrNoSpace)
+					break
+				}
+			}
+			for _, name := range names {
+				x, err := b.lookup(rootIno, name)
+				require.NoError(t, err)
+				require.NoError(t, b.Unlink(bg, root, rootIno, name), name)
+				b.Forget(x.Ino, 1)
+			}
+			requireFree(t, b, uint64(r.sb.FreeClusters)*9/10)
+			_, f = a.create(rootIno, "again")
+			a.write(f, p, 0)
+			a.close(f)
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/journal"
@@ -66,10 +67,22 @@ func (o *orphans) read(ctx context.Context, r blockReader, slot view.Slot) (*ond
 	return cloneRecord(rec), nil
 }
 
-// reclaimSoon reclaims an orphan on a procedure of its own.
+// reclaimSoon reclaims an orphan on a procedure of its own. What cannot be done for want of space is tried again.
 func (o *orphans) reclaimSoon(ino Ino, generation uint64) {
-	o.jobs.start("reclaim", func(ctx context.Context) error { return o.reclaim(ctx, ino, generation) })
+	o.jobs.start("reclaim", func(ctx context.Context) error {
+		err := o.reclaim(ctx, ino, generation)
+		if errors.Is(err, ErrNoSpace) {
+			o.jobs.after(reclaimAgain, "reclaim", func(context.Context) error {
+				o.reclaimSoon(ino, generation)
+				return nil
+			})
+		}
+		return err
+	})
 }
+
+// reclaimAgain is how long a reclaim that found no space waits.
+const reclaimAgain = 5 * time.Second
 
 // reclaim gives back all that an orphan of this node's slot has, once no node has it open any more. An inode that is in
 // the index but has names was being cut short: that is finished and its entry removed.
@@ -110,15 +123,26 @@ func (o *orphans) reclaim(ctx context.Context, ino Ino, generation uint64) error
 
 // forget removes an inode from the index in one transaction with last, which may change its record.
 func (o *orphans) forget(ctx context.Context, n *inode, last func(context.Context, *txn, *ondisk.Inode) error) error {
-	if err := o.lock.Lock(ctx); err != nil {
-		return err
+	err := o.v.freeing(ctx, func() error { return o.forgetOnce(ctx, n, last) })
+	if err == nil && last != nil {
+		n.mu.Lock()
+		n.dead = true
+		n.mu.Unlock()
 	}
-	defer o.lock.Unlock()
+	return err
+}
+
+func (o *orphans) forgetOnce(ctx context.Context, n *inode, last func(context.Context, *txn, *ondisk.Inode) error) error {
 	rec := n.snapshot()
-	tx, err := o.v.begin(ctx, need{meta: orphanNeed, essential: true})
+	tx, err := o.v.begin(ctx, need{essential: true})
 	if err != nil {
 		return err
 	}
+	if err := o.lock.Lock(ctx); err != nil {
+		tx.abort()
+		return err
+	}
+	defer o.lock.Unlock()
 	err = o.change(ctx, tx, o.v.slot, func(idx *ondisk.Inode) error {
 		_, err := treeDelete(ctx, tx, idx, rec.Ino)
 		return err
@@ -130,15 +154,8 @@ func (o *orphans) forget(ctx context.Context, n *inode, last func(context.Contex
 		tx.abort()
 		return err
 	}
-	if _, err := commitInodes(ctx, tx, change{n, rec}); err != nil {
-		return err
-	}
-	if last != nil {
-		n.mu.Lock()
-		n.dead = true
-		n.mu.Unlock()
-	}
-	return nil
+	_, err = commitInodes(ctx, tx, change{n, rec})
+	return err
 }
 
 // freeRecord turns rec into a tombstone and gives its block back. A tombstone belongs to the group, so that it is home

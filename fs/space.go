@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/covol/covol/journal"
@@ -37,6 +38,7 @@ const spaceEvery = time.Second
 type counters struct {
 	s    *store
 	lock *sched.Lock
+	due  atomic.Bool // the own counters are about to be brought home
 	// All below GUARDED_BY(lock).
 	slots []ondisk.Space
 	read  time.Duration
@@ -46,6 +48,22 @@ type counters struct {
 func newCounters(s *store) *counters {
 	return &counters{s: s, lock: sched.NewLock(s.sched), slots: make([]ondisk.Space, s.sb.Slots)}
 }
+
+// changed sees to it that the own counters are home soon, where other nodes read them.
+func (c *counters) changed() {
+	if c.due.Swap(true) {
+		return
+	}
+	c.s.sched.AfterFunc(homeAfter, func() {
+		c.due.Store(false)
+		if err := c.s.j.FlushBlocks(context.Background(), c.s.sb.SpaceBlock(uint16(c.s.slot))); err != nil {
+			c.s.log.Debug("counters stay in the journal", "err", err) // it has stopped
+		}
+	})
+}
+
+// homeAfter is how long changed counters may stay in the journal.
+const homeAfter = 2 * time.Second
 
 // sum is the number of free clusters and of inodes of the volume, as far as this node knows.
 func (c *counters) sum(ctx context.Context) (free, inodes uint64, err error) {

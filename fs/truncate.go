@@ -73,9 +73,13 @@ func (v *Volume) shrink(ctx context.Context, n *inode, rec *ondisk.Inode, size u
 		return err
 	}
 	if few {
-		return v.replaceWith(ctx, v.cutNeed(rec), n, rec, func(tx *txn) error {
-			_, err := v.cut(ctx, tx, rec, from, cutStep)
-			return err
+		return v.freeing(ctx, func() error {
+			rec := n.snapshot()
+			v.resized(rec, size)
+			return v.replaceWith(ctx, need{essential: true}, n, rec, func(tx *txn) error {
+				_, err := v.cut(ctx, tx, rec, from, cutStep)
+				return err
+			})
 		})
 	}
 	if err := v.shrinkMuch(ctx, n, rec); err != nil {
@@ -121,21 +125,18 @@ func (v *Volume) cutTail(ctx context.Context, n *inode) error {
 // freeFrom gives back all clusters of a file from the given one on, in as many transactions as it takes.
 func (v *Volume) freeFrom(ctx context.Context, n *inode, from uint64) error {
 	for more := n.record().Body == ondisk.BodyExtents; more; {
-		rec := n.snapshot()
-		err := v.replaceWith(ctx, v.cutNeed(rec), n, rec, func(tx *txn) (err error) {
-			more, err = v.cut(ctx, tx, rec, from, cutStep)
-			return err
+		err := v.freeing(ctx, func() error {
+			rec := n.snapshot()
+			return v.replaceWith(ctx, need{essential: true}, n, rec, func(tx *txn) (err error) {
+				more, err = v.cut(ctx, tx, rec, from, cutStep)
+				return err
+			})
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// cutNeed is the space that one step of cut can take: a full volume can still be emptied.
-func (v *Volume) cutNeed(rec *ondisk.Inode) need {
-	return need{meta: mapNeed(rec, 1), essential: true}
 }
 
 // fewExtents reports whether at most cutStep extents reach behind from.

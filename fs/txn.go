@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -54,15 +55,22 @@ type groupUse struct {
 }
 
 // begin promises the need and opens a transaction. It may wait for locks of groups and for the journal, and returns
-// ErrNoSpace when the volume does not have so much. No transaction may be open in the same procedure.
+// ErrNoSpace when the volume does not have so much, unless the transaction is essential and takes no clusters: it then has nothing
+// promised, and may still end with ErrNoSpace. One that needs nothing beforehand waits for nothing. No transaction may be
+// open in the same procedure.
 func (s *store) begin(ctx context.Context, n need) (*txn, error) {
 	t := s.newTxn()
-	if n.essential {
+	if n.essential && n.meta > 0 {
 		n.meta += s.alloc.freeLogSpare()
 	}
-	if err := s.alloc.reserve(ctx, t, n); err != nil {
+	err := s.alloc.reserve(ctx, t, n)
+	if err != nil {
 		t.release()
-		return nil, err
+		if !n.essential || n.clusters > 0 || !errors.Is(err, ErrNoSpace) {
+			return nil, err
+		}
+		// Deletes mostly need none of what they might need. Let this one try with nothing promised.
+		t = s.newTxn()
 	}
 	t.j, t.win = s.j.Begin(), n.win
 	return t, nil

@@ -68,6 +68,9 @@ func (t *txn) publish(ctx context.Context) (journal.Seq, error) {
 		undo()
 		return 0, err
 	}
+	if clusters != 0 || t.inodes != 0 {
+		t.s.space.changed()
+	}
 	if t.freeLogNew && t.freeLogOf == uint16(t.s.slot) {
 		t.s.alloc.noteFreeLog(t.freeLog)
 	}
