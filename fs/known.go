@@ -73,14 +73,6 @@ func (k *known) has(ino Ino) bool {
 	return k.m[ino] != nil
 }
 
-// isOpen reports whether ino has open files here.
-func (k *known) isOpen(ino Ino) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	r := k.m[ino]
-	return r != nil && r.opens > 0
-}
-
 // orphaned notes that this node has deleted the last name of ino. It reports whether nothing refers to it any more.
 func (k *known) orphaned(ino Ino, generation uint64) (reclaim bool) {
 	k.mu.Lock()
