@@ -16,12 +16,15 @@ dir=$(cd "$lab" && pwd)
 one=$dir/node1/csv/volume1 two=$dir/node2/csv/volume1
 
 echo
-echo "== On node 1: a disk image of 1 GiB, with a filesystem if mke2fs is here"
-rm -f "$one/demo.img" "$one/demo.qcow2"
-truncate -s 1G "$one/demo.img"
+echo "== On node 1: a disk image of 512 MiB placed on the volume, raw and as qcow2"
+tmp=$dir/demo.img
+trap 'rm -f "$tmp"' EXIT
+rm -f "$tmp" "$one/demo.img" "$one/demo.qcow2"
+truncate -s 512M "$tmp"
 if command -v mke2fs >/dev/null; then
-	mke2fs -q -t ext4 -d /usr/share/doc "$one/demo.img" 1G 2>/dev/null || mke2fs -q -t ext4 "$one/demo.img" 1G
+	mke2fs -q -t ext4 -d /usr/share/common-licenses "$tmp" 2>/dev/null || mke2fs -q -t ext4 "$tmp"
 fi
+cp --sparse=always "$tmp" "$one/demo.img"
 qemu-img convert -O qcow2 "$one/demo.img" "$one/demo.qcow2"
 ls -ls "$one"
 
