@@ -44,7 +44,7 @@ func (v *Volume) makeIn(ctx context.Context, c Caller, dir *inode, name string, 
 		return err
 	}
 	drec := dir.snapshot()
-	nd := need{meta: numberTries + treeNeed(drec)}
+	nd := need{meta: numberPromised + treeNeed(drec)}
 	if len(what.target) > ondisk.MaxResident {
 		nd.clusters = 1
 	}
@@ -137,8 +137,13 @@ func (v *Volume) storeTarget(ctx context.Context, tx *txn, rec *ondisk.Inode, ta
 	return v.mapInsert(ctx, tx, rec, ondisk.Extent{Physical: runs[0].Start, Length: 1})
 }
 
-// numberTries is how many numbers newNumber tries.
-const numberTries = 4
+// How many numbers newNumber tries, and how many of them are promised beforehand. The others are taken while there are
+// any: after the death of a node one number in n cannot be had until it is recovered, because nobody knows whether it
+// held the lock, and creating files must not wait for that.
+const (
+	numberTries    = 48
+	numberPromised = 4
+)
 
 // busyNumber says that the numbers at hand are still locked by other nodes, which knew earlier lives of them.
 type busyNumber struct{ ino Ino }
@@ -157,6 +162,9 @@ func (v *Volume) newNumber(ctx context.Context, tx *txn) (Ino, hold, error) {
 	}()
 	for range numberTries {
 		blk, err := tx.allocMeta(ctx)
+		if errors.Is(err, ErrNoSpace) && len(passed) > 0 {
+			break
+		}
 		if err != nil {
 			return 0, hold{}, err
 		}

@@ -298,3 +298,27 @@ func (r *rig) comeBack(n *rigNode) {
 	r.views()
 	n.mount()
 }
+
+// TestCreateGoesOnAfterDeath: while a dead node is not recovered nobody knows whether it held the locks of a part of all
+// inode numbers. Others go on making files in their directories with other numbers.
+func TestCreateGoesOnAfterDeath(t *testing.T) {
+	s := simsched.New(5)
+	r := newRig(t, rigOptions{nodes: 3, sched: s})
+	victim := r.nodes[2]
+	r.do(func() {
+		d := r.nodes[0].mkdir(rootIno, "d")
+		_, f := r.nodes[0].create(d.Ino, "first")
+		r.nodes[0].close(f)
+		r.kill(victim)
+		for i := range 400 {
+			at, f := r.nodes[0].create(d.Ino, fmt.Sprint(i))
+			r.nodes[0].write(f, []byte("x"), 0)
+			r.nodes[0].close(f)
+			r.nodes[0].Forget(at.Ino, 1)
+		}
+		_, err := journal.Replay(bg, r.dev, r.sb, victim.id.Slot, journal.ReplayOptions{Sched: s})
+		require.NoError(t, err)
+		r.recovered(victim)
+		require.Len(t, r.nodes[1].names(d.Ino), 401)
+	})
+}
