@@ -21,14 +21,18 @@ func (v *Volume) make(ctx context.Context, c Caller, parent Ino, name string, wh
 	if err := checkName(name); err != nil {
 		return err
 	}
-	for {
+	for tries := fewNumbers; ; tries *= 4 {
 		err := v.with(ctx, parent, useExcl, func(dir *inode) error {
-			return v.makeIn(ctx, c, dir, name, what, emit)
+			return v.makeIn(ctx, c, dir, name, what, tries, emit)
 		})
 		var busy *busyNumber
 		if !errors.As(err, &busy) {
 			return err
 		}
+		if tries < manyNumbers {
+			continue
+		}
+		tries = fewNumbers
 		// With nothing locked, call the number in from the node that has not let go of its earlier life.
 		h, err := v.locks.lock(ctx, inodeRes(busy.ino), useExcl)
 		if err != nil {
@@ -39,12 +43,12 @@ func (v *Volume) make(ctx context.Context, c Caller, parent Ino, name string, wh
 }
 
 // makeIn is make in a directory that is locked exclusively.
-func (v *Volume) makeIn(ctx context.Context, c Caller, dir *inode, name string, what newInode, emit func(*ondisk.Inode)) error {
+func (v *Volume) makeIn(ctx context.Context, c Caller, dir *inode, name string, what newInode, tries int, emit func(*ondisk.Inode)) error {
 	if err := v.mayAdd(ctx, dir, name); err != nil {
 		return err
 	}
 	drec := dir.snapshot()
-	nd := need{meta: numberPromised + treeNeed(drec)}
+	nd := need{meta: tries + treeNeed(drec)}
 	if len(what.target) > ondisk.MaxResident {
 		nd.clusters = 1
 	}
@@ -52,12 +56,17 @@ func (v *Volume) makeIn(ctx context.Context, c Caller, dir *inode, name string, 
 	if err != nil {
 		return err
 	}
-	rec, h, err := v.newRecord(ctx, tx, c, drec, name, what)
+	ino, h, err := v.newNumber(ctx, tx, tries)
 	if err != nil {
 		tx.abort()
 		return err
 	}
 	defer h.unlock()
+	rec, err := v.newRecord(ctx, tx, c, drec, ino, name, what)
+	if err != nil {
+		tx.abort()
+		return err
+	}
 	if err := v.addEntry(ctx, tx, drec, rec, name); err != nil {
 		tx.abort()
 		return err
@@ -85,12 +94,8 @@ func (v *Volume) mayAdd(ctx context.Context, dir *inode, name string) error {
 	return nil
 }
 
-// newRecord takes a block for the new inode, locks its number and fills the record in. The hold is the caller's.
-func (v *Volume) newRecord(ctx context.Context, tx *txn, c Caller, dir *ondisk.Inode, name string, what newInode) (*ondisk.Inode, hold, error) {
-	ino, h, err := v.newNumber(ctx, tx)
-	if err != nil {
-		return nil, hold{}, err
-	}
+// newRecord is the record of the new inode ino, whose number is locked.
+func (v *Volume) newRecord(ctx context.Context, tx *txn, c Caller, dir *ondisk.Inode, ino Ino, name string, what newInode) (*ondisk.Inode, error) {
 	now := v.now()
 	rec := &ondisk.Inode{
 		Ino: ino, Generation: v.j.LSN() + 1, Mode: what.mode, UID: c.UID, GID: c.GID, Nlink: 1, Rdev: what.rdev,
@@ -111,15 +116,13 @@ func (v *Volume) newRecord(ctx context.Context, tx *txn, c Caller, dir *ondisk.I
 		if len(what.target) <= ondisk.MaxResident {
 			rec.Body, rec.Resident = ondisk.BodyResident, []byte(what.target)
 		} else {
-			err = v.storeTarget(ctx, tx, rec, what.target)
+			if err := v.storeTarget(ctx, tx, rec, what.target); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if err != nil {
-		h.unlock()
-		return nil, hold{}, err
-	}
 	tx.countInode(1)
-	return rec, h, nil
+	return rec, nil
 }
 
 // storeTarget puts a target that is too long for the record into a cluster.
@@ -137,12 +140,12 @@ func (v *Volume) storeTarget(ctx context.Context, tx *txn, rec *ondisk.Inode, ta
 	return v.mapInsert(ctx, tx, rec, ondisk.Extent{Physical: runs[0].Start, Length: 1})
 }
 
-// How many numbers newNumber tries, and how many of them are promised beforehand. The others are taken while there are
-// any: after the death of a node one number in n cannot be had until it is recovered, because nobody knows whether it
-// held the lock, and creating files must not wait for that.
+// How many numbers newNumber tries at first, and at most before it waits for one. After the death of a node one number
+// in n cannot be had until it is recovered, because nobody knows whether it held the lock; creating files must not wait
+// for that.
 const (
-	numberTries    = 48
-	numberPromised = 4
+	fewNumbers  = 4
+	manyNumbers = 256
 )
 
 // busyNumber says that the numbers at hand are still locked by other nodes, which knew earlier lives of them.
@@ -153,18 +156,15 @@ func (e *busyNumber) Error() string {
 }
 
 // newNumber takes a block whose lock as an inode nobody holds. It does not wait for one, because a transaction is open.
-func (v *Volume) newNumber(ctx context.Context, tx *txn) (Ino, hold, error) {
+func (v *Volume) newNumber(ctx context.Context, tx *txn, tries int) (Ino, hold, error) {
 	var passed []uint64
 	defer func() {
 		for _, blk := range passed {
 			tx.freeMeta(blk)
 		}
 	}()
-	for range numberTries {
+	for range tries {
 		blk, err := tx.allocMeta(ctx)
-		if errors.Is(err, ErrNoSpace) && len(passed) > 0 {
-			break
-		}
 		if err != nil {
 			return 0, hold{}, err
 		}
