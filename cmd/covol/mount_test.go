@@ -234,3 +234,25 @@ func TestSignalWhileJoining(t *testing.T) {
 	}
 	require.NoError(t, m.cmd.Process.Signal(syscall.SIGCONT))
 }
+
+// TestLeaveWhileWaiting: a node can leave while programs wait there for what a dead one held. They get an error.
+func TestLeaveWhileWaiting(t *testing.T) {
+	needMount(t)
+	dev := newVolume(t)
+	a, b := mount(t, dev, "a"), mount(t, dev, "b")
+	writeSynced(t, a.path("f"), "x")
+	a.kill()
+	read := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(b.path("f"))
+		read <- err
+	}()
+	require.Eventually(t, func() bool {
+		return strings.Contains(ok(t, "locks", "--waiting", b.dir), "inode/")
+	}, patience, 50*time.Millisecond)
+	require.NoError(t, b.cmd.Process.Signal(syscall.SIGTERM))
+	require.Zero(t, b.wait(), b.stderr())
+	require.Error(t, <-read)
+	require.Contains(t, ok(t, "umount", a.dir), "cleared")
+	require.Equal(t, fsckRepaired, covol(t, "fsck", "-y", dev).code)
+}

@@ -11,21 +11,43 @@ import (
 	"github.com/covol/covol/fs/fusefs/bazil"
 )
 
-// canonical is the absolute path of a mount point without symbolic links in its parents, which is how mounts are listed
-// and control sockets named. The last element is not followed unless it leads somewhere: a dead mount cannot be asked.
+// canonical is the absolute path of a mount point without symbolic links, which is how mounts are listed and control
+// sockets named. It never looks at a directory that is a mount point: the mount may be dead, or its root be locked by a
+// node that is, and who asks for the state of a mount must not wait for its files.
 func canonical(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		return real, nil
+	all, err := mounts()
+	if err != nil {
+		return "", err
 	}
-	if parent, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
-		return filepath.Join(parent, filepath.Base(abs)), nil
+	points := map[string]bool{}
+	for _, m := range all {
+		points[m.dir] = true
 	}
-	return abs, nil
+	for range maxLinks {
+		if parent, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+			abs = filepath.Join(parent, filepath.Base(abs))
+		}
+		if points[abs] {
+			return abs, nil
+		}
+		target, err := os.Readlink(abs)
+		if err != nil {
+			return abs, nil // it is no link, or nothing is there
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(abs), target)
+		}
+		abs = filepath.Clean(target)
+	}
+	return "", fmt.Errorf("%s: too many symbolic links", dir)
 }
+
+// maxLinks bounds the symbolic links that are followed, as the kernel does.
+const maxLinks = 40
 
 // checkMountPoint refuses a place that nothing can be mounted on, before anything else is done. A mount that a dead
 // process left there is cleared.

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestStatus(t *testing.T) {
+	needMount(t)
+	dev := newVolume(t, "--label", "seen")
+	a := mount(t, dev, "a")
+	b := mount(t, dev, "b")
+	require.NoError(t, os.WriteFile(a.path("f"), []byte("x"), 0o644))
+	_, err := os.ReadFile(b.path("f"))
+	require.NoError(t, err)
+
+	r := a.status()
+	assert.Equal(t, a.cmd.Process.Pid, r.PID)
+	assert.Equal(t, "active", r.State)
+	assert.True(t, r.Mounted)
+	assert.Equal(t, "a", r.Node.Name)
+	assert.Equal(t, 0, r.Node.Slot)
+	assert.EqualValues(t, 1, r.Node.Incarnation)
+	assert.Equal(t, "seen", r.Volume.Label)
+	assert.Equal(t, dev, r.Volume.Device)
+	assert.EqualValues(t, 256<<20, r.Volume.Size)
+	require.NotNil(t, r.Volume.Free)
+	assert.Positive(t, *r.Volume.Free)
+	assert.Equal(t, "bazil", r.Transport.Name)
+	require.NotNil(t, r.Cluster)
+	assert.Equal(t, []string{"host lock", "lease"}, r.Cluster.Fencing)
+	assert.Positive(t, r.Cluster.LeaseLeftMS)
+	require.Len(t, r.Cluster.Members, 2)
+	self, other := r.Cluster.Members[0], r.Cluster.Members[1]
+	assert.True(t, self.Self)
+	assert.Equal(t, "b", other.Name)
+	assert.Equal(t, "alive", other.Liveness)
+	assert.True(t, other.Connected, other.ConnectError)
+	assert.Equal(t, b.status().Node.Addr, other.Addr)
+	assert.Zero(t, r.Counters.Unexpected)
+	assert.Positive(t, r.Counters.LockMessagesSent)
+	assert.Positive(t, r.Counters.DeviceWrites)
+
+	all := into[[]statusReport](t, ok(t, "status", "--json"))
+	found := 0
+	for _, m := range all {
+		if m.Dir == a.dir || m.Dir == b.dir {
+			found++
+		}
+	}
+	assert.Equal(t, 2, found, "status without a directory lists all mounts")
+	text := ok(t, "status", a.dir)
+	for _, want := range []string{"node a is active", "seen", "bazil", "host lock, then lease", "127.0.0.1:"} {
+		assert.Contains(t, text, want)
+	}
+	assert.Contains(t, ok(t, "status"), a.dir)
+	fails(t, 1, "no volume is mounted there", "status", t.TempDir())
+}
+
+// TestAlone: a node that works in its own files sends no lock message after the first use.
+func TestAlone(t *testing.T) {
+	needMount(t)
+	dev := newVolume(t)
+	a := mount(t, dev, "a")
+	mount(t, dev, "b")
+	require.NoError(t, os.Mkdir(a.path("own"), 0o755))
+	work := func() {
+		for range 20 {
+			writeSynced(t, a.path("own/f"), strings.Repeat("x", 100_000))
+			_, err := os.ReadFile(a.path("own/f"))
+			require.NoError(t, err)
+		}
+	}
+	work()
+	before := a.status().Counters
+	work()
+	after := a.status().Counters
+	require.Equal(t, before.LockMessagesSent, after.LockMessagesSent)
+	require.Equal(t, before.RemoteGrants, after.RemoteGrants)
+	require.Greater(t, after.DeviceWrites, before.DeviceWrites)
+}
+
+// TestLocks: who holds and who waits is seen at the master.
+func TestLocks(t *testing.T) {
+	needMount(t)
+	dev := newVolume(t)
+	a, b := mount(t, dev, "a"), mount(t, dev, "b")
+	writeSynced(t, a.path("f"), "x")
+	r := into[lockReport](t, ok(t, "locks", "--json", a.dir))
+	assert.Equal(t, "a", r.Node)
+	ex := 0
+	for _, l := range r.Locks {
+		if l.Mode == "EX" && strings.HasPrefix(l.Resource, "inode/") {
+			ex++
+			require.NotNil(t, l.Master)
+		}
+	}
+	assert.Positive(t, ex)
+	assert.Contains(t, ok(t, "locks", a.dir), "RESOURCE")
+	assert.NotEmpty(t, into[[]lockReport](t, ok(t, "locks", "--json")))
+
+	// a dies with the file locked: b waits for it until a is back.
+	a.kill()
+	read := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(b.path("f"))
+		read <- err
+	}()
+	waiting := func() bool {
+		var r lockReport
+		res := covol(t, "locks", "--waiting", "--json", b.dir)
+		return res.code == 0 && json.Unmarshal([]byte(res.out), &r) == nil && len(r.Locks) > 0 && r.Locks[0].Resource != ""
+	}
+	require.Eventually(t, waiting, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(ok(t, "status", b.dir), "to be recovered") }, patience, 50*time.Millisecond)
+	mountAtDir(t, dev, a.dir, "a")
+	select {
+	case err := <-read:
+		require.NoError(t, err)
+	case <-time.After(patience):
+		require.Fail(t, "b still waits")
+	}
+}
