@@ -120,7 +120,7 @@ func (f *file) Sync(ctx context.Context, dataOnly bool) error {
 		return err
 	}
 	if f.v.j.HasDirty(f.ino) {
-		return f.v.j.SyncAll(ctx)
+		return f.v.j.SyncData(ctx)
 	}
 	return f.v.j.Barrier(ctx)
 }

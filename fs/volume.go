@@ -175,8 +175,5 @@ func (v *Volume) SyncAll(ctx context.Context) error {
 	if err := v.failed(); err != nil {
 		return err
 	}
-	if err := v.j.SyncAll(ctx); err != nil {
-		return err
-	}
-	return v.j.Barrier(ctx)
+	return v.j.SyncData(ctx)
 }

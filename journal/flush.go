@@ -38,12 +38,16 @@ func (j *Journal) flush() error {
 	err := j.stop
 	if err == nil {
 		j.stats.Flushes++
+		begun := j.stats.Flushes
 		j.mu.Unlock()
 		if err = j.cfg.Dev.Flush(j.ctx); err != nil {
 			err = fmt.Errorf("flush: %w", err)
 			j.fail(err)
 		}
 		j.mu.Lock()
+		if err == nil {
+			j.flushed = begun
+		}
 	}
 	if j.flushNext == nil {
 		j.flushing = nil
@@ -52,6 +56,24 @@ func (j *Journal) flush() error {
 	c.err = err
 	c.done.Set()
 	return err
+}
+
+// SyncData returns once everything that was published, and everything that was written to the device, before the call is
+// stable. One flush does for both, unless the commit that it had to wait for had begun to flush already.
+func (j *Journal) SyncData(ctx context.Context) error {
+	j.mu.Lock()
+	begun := j.stats.Flushes
+	j.mu.Unlock()
+	if err := j.SyncAll(ctx); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	covered := j.flushed > begun
+	j.mu.Unlock()
+	if covered {
+		return nil
+	}
+	return j.Barrier(ctx)
 }
 
 // Barrier returns once everything that was written to the device before the call is stable. It shares its flush with

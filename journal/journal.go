@@ -76,6 +76,7 @@ type Journal struct {
 	calling    bool
 	flushing   *flushCall
 	flushNext  *flushCall
+	flushed    uint64 // number of the last flush that succeeded, as Stats.Flushes counts them when they begin
 
 	groups        []*group // durable, in the ring, oldest first
 	nextSeq       uint64   // number of the next group
