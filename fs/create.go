@@ -71,7 +71,7 @@ func (v *Volume) makeIn(ctx context.Context, c Caller, dir *inode, name string, 
 		tx.abort()
 		return err
 	}
-	child := &inode{rec: rec}
+	child := &inode{ino: rec.Ino, rec: rec}
 	if _, err := commitInodes(ctx, tx, change{dir, drec}, change{child, rec}); err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (v *Volume) touchAtime(h hold, n *inode) {
 	if later(at, mt) && now.Sub(at.Time()) < 24*time.Hour {
 		return
 	}
-	n.touch(now, time.Time{})
+	v.touch(n, now, time.Time{})
 }
 
 // Sync implements File.
@@ -106,9 +106,7 @@ func (f *file) Sync(ctx context.Context, dataOnly bool) error {
 		if err != nil {
 			return err
 		}
-		n.mu.Lock()
-		dirty := n.timesDirty
-		n.mu.Unlock()
+		dirty := n.hasTimes()
 		h.unlock()
 		if dirty {
 			if err := f.syncTimes(ctx); err != nil {

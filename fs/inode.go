@@ -15,7 +15,8 @@ import (
 
 // inode is what this node caches of a file under its glock.
 type inode struct {
-	mu sync.Mutex
+	ino Ino
+	mu  sync.Mutex
 	// rec is the newest published record. It is never changed, only replaced: an operation clones it, changes the
 	// clone and sets it when its transaction is published. GUARDED_BY(mu)
 	rec *ondisk.Inode
@@ -60,13 +61,49 @@ func (n *inode) publish(rec *ondisk.Inode) {
 	n.timesDirty = false
 }
 
-// touch notes times that are newer than the record's, zero for unchanged.
-func (n *inode) touch(atime, mtime time.Time) {
+// timesAfter is how long times may be newer in memory than in the record.
+const timesAfter = 10 * time.Second
+
+// touch notes times that are newer than the record's, zero for unchanged. They are written into the record soon. The
+// caller uses the glock in mode EX.
+func (v *Volume) touch(n *inode, atime, mtime time.Time) {
+	if n.touch(atime, mtime) {
+		v.jobs.after(timesAfter, "write times", func(ctx context.Context) error { return v.timesDue(ctx, n.ino) })
+	}
+}
+
+// timesDue writes the pending times of an inode, if it has not been given away since.
+func (v *Volume) timesDue(ctx context.Context, ino Ino) error {
+	g := v.locks.get(inodeRes(ino))
+	defer v.locks.put(g)
+	n := g.inode()
+	if n == nil || !n.hasTimes() {
+		return nil
+	}
+	h, err := g.lock(ctx, useExcl, false)
+	if err != nil {
+		return err
+	}
+	defer h.unlock()
+	if n = g.inode(); n == nil {
+		return nil
+	}
+	return v.writeTimes(ctx, n)
+}
+
+func (n *inode) hasTimes() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.timesDirty && !n.dead
+}
+
+// touch reports whether nothing was pending before.
+func (n *inode) touch(atime, mtime time.Time) (first bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.timesDirty {
 		n.atime, n.mtime = n.rec.Atime, n.rec.Mtime
-		n.timesDirty = true
+		n.timesDirty, first = true, true
 	}
 	if !atime.IsZero() {
 		n.atime = ondisk.TimeOf(atime)
@@ -74,6 +111,7 @@ func (n *inode) touch(atime, mtime time.Time) {
 	if !mtime.IsZero() {
 		n.mtime = ondisk.TimeOf(mtime)
 	}
+	return first
 }
 
 // cloneRecord copies a record so that the copy can be changed.
@@ -113,7 +151,7 @@ func (v *Volume) load(ctx context.Context, h hold) (*inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &inode{rec: rec}
+	n := &inode{ino: ino, rec: rec}
 	if err := n.alive(); err != nil {
 		return nil, err
 	}
@@ -215,10 +253,7 @@ type change struct {
 
 // writeTimes publishes pending times. The caller holds the glock in mode EX without other users, or exclusively.
 func (v *Volume) writeTimes(ctx context.Context, n *inode) error {
-	n.mu.Lock()
-	dirty := n.timesDirty && !n.dead
-	n.mu.Unlock()
-	if !dirty {
+	if !n.hasTimes() {
 		return nil
 	}
 	rec := n.snapshot()

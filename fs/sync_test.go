@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/journal"
+	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
 	"github.com/covol/covol/ondisk/blockdev/memdev"
 	"github.com/covol/covol/ondisk/blockdev/writelog"
@@ -89,5 +91,27 @@ func readAfterCrash(t *testing.T, old *rig, image *memdev.Device, look func(n *r
 		n.mount()
 		look(n)
 		r.stop()
+	})
+}
+
+// TestTimesReachTheDisk: an overwrite is not worth a transaction, but its time is in the record some seconds later.
+func TestTimesReachTheDisk(t *testing.T) {
+	s := simsched.New(1)
+	r := newRig(t, rigOptions{nodes: 1, sched: s})
+	n := r.nodes[0]
+	r.do(func() {
+		at, f := n.create(rootIno, "f")
+		n.write(f, make([]byte, 8192), 0)
+		require.NoError(t, n.SyncAll(bg))
+		require.NoError(t, s.Sleep(bg, time.Minute))
+		n.write(f, make([]byte, 4096), 0)
+		want := n.attr(at.Ino).Mtime
+		require.NoError(t, s.Sleep(bg, time.Minute))
+		b, err := n.j.Read(bg, at.Ino, ondisk.TypeInode, at.Ino)
+		require.NoError(t, err)
+		rec, err := ondisk.DecodeInode(b)
+		require.NoError(t, err)
+		require.Equal(t, want.UnixNano(), rec.Mtime.Time().UnixNano())
+		n.close(f)
 	})
 }

@@ -81,7 +81,7 @@ func (f *file) overwrite(ctx context.Context, p []byte, off int64) error {
 			return fmt.Errorf("write inode %d at %d: %w", rec.Ino, q.off, err)
 		}
 	}
-	n.touch(time.Time{}, f.v.sched.Wall())
+	f.v.touch(n, time.Time{}, f.v.sched.Wall())
 	return nil
 }
 
@@ -249,7 +249,7 @@ func (v *Volume) writeMapped(ctx context.Context, n *inode, rec *ondisk.Inode, e
 	}
 	end := off + uint64(len(p))
 	if end <= rec.Size {
-		n.touch(time.Time{}, v.sched.Wall())
+		v.touch(n, time.Time{}, v.sched.Wall())
 		return nil
 	}
 	v.grown(rec, end)
