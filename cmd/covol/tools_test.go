@@ -167,8 +167,7 @@ func TestFsck(t *testing.T) {
 	for _, flags := range [][]string{{"-n"}, {"-y"}, nil, {"-n", "--deep"}} {
 		require.Contains(t, ok(t, append([]string{"fsck", path}, flags...)...), "clean")
 	}
-	rep := map[string]any{}
-	rep = into[map[string]any](t, ok(t, "fsck", "--json", path))
+	rep := into[map[string]any](t, ok(t, "fsck", "--json", path))
 	assert.Equal(t, true, rep["clean"])
 	assert.Empty(t, rep["findings"])
 	assert.Empty(t, rep["replayed"])
