@@ -11,7 +11,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("seed", 0, "replay one seed of TestSim")
-	simSeeds = flag.Int("seeds", 0, "number of seeds of TestSim; 0: 300, or 60 with -short")
+	simSeeds = flag.Int("seeds", 0, "number of seeds of TestSim; 0: 200, or 60 with -short")
 	simFirst = flag.Uint64("first", 1, "first seed of TestSim")
 )
 
@@ -24,7 +24,7 @@ func TestSim(t *testing.T) {
 	}
 	n := *simSeeds
 	if n == 0 {
-		n = 300
+		n = 200
 		if testing.Short() {
 			n = 60
 		}
@@ -38,6 +38,9 @@ func TestSim(t *testing.T) {
 		sum.add(&s.seen)
 	}
 	t.Log(sum.String())
+	if n < 60 {
+		return
+	}
 	// A simulation that never reaches a case proves nothing about it.
 	for name, count := range sum {
 		require.NotZero(t, count, "no seed of %d showed: %s", n, name)
@@ -103,8 +106,5 @@ const (
 	caseCached      = "cached grant"
 )
 
-// turbulence is how long the faults last, and calm how long the cluster then has to answer everything.
-const (
-	turbulence = 12 * time.Second
-	calm       = 60 * time.Second
-)
+// calm is how long the cluster has to answer everything once the faults are over.
+const calm = 60 * time.Second

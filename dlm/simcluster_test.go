@@ -75,7 +75,11 @@ func newSim(seed uint64, logf func(string, ...any)) *sim {
 		s.resources = append(s.resources, dlm.Resource{Kind: dlm.Inode, ID: uint64(i)})
 	}
 	s.net.Trace(func(from, to view.Slot, f wire.Frame, m wire.Message, fate string) {
-		if m != nil {
+		switch m.(type) {
+		case nil:
+		case *wire.Ready, *wire.Register, *wire.Markers, *wire.Claims: // long, and often sent again
+			s.note("%d→%d e%d #%d %s %s", from, to, f.Epoch, f.Seq, fate, describe(m))
+		default:
 			s.note("%d→%d e%d #%d %s %s %+v", from, to, f.Epoch, f.Seq, fate, m.Kind(), m)
 		}
 	})
@@ -105,6 +109,7 @@ func (s *sim) run() error {
 	defer s.w.Close()
 	s.begin()
 	ok := func() bool { return s.err == nil }
+	turbulence := min(max(2*time.Second, 20*s.viewEvery), 12*time.Second)
 	if !s.w.RunWhile(turbulence, ok) {
 		return s.err
 	}
