@@ -14,6 +14,6 @@
 //	COVOL_TEST_DIR     where volumes are put (default: the temporary directory)
 //	COVOL_TEST_KEEP    a directory that gets the logs of labs whose test failed
 //	COVOL_TEST_SCALE   multiplies rounds and seconds of the tests that go on for a while (default 1)
-//	COVOL_TEST_IMAGE   MiB of the disk image of the main job (default 192, the full run has 768)
+//	COVOL_TEST_IMAGE   MiB of files in the disk image of the main job (default 512, 64 with -short)
 //	COVOL_KERNEL_DIR   an unpacked linux-image-*-cloud-amd64 package (default /var/cache/covol/kernel)
 package integration

@@ -29,7 +29,7 @@ func buildImage(t testing.TB, l *lab, path string, mib int) {
 	tree := filepath.Join(l.dir, "tree")
 	copyTree(t, tree, mib, "/usr/share", "/usr/lib")
 	defer func() { require.NoError(t, os.RemoveAll(tree)) }()
-	run(t, mke2fs, "-q", "-t", "ext4", "-d", tree, path, fmt.Sprintf("%dM", mib+mib/4+32))
+	run(t, mke2fs, "-q", "-t", "ext4", "-i", "4096", "-d", tree, path, fmt.Sprintf("%dM", mib+mib/4+32))
 }
 
 // TestImage is the main job: disk images placed by one node are whole on the others.
