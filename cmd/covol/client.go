@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"syscall"
 )
 
 // errNoMount says that no covol process serves a directory.
@@ -69,6 +71,11 @@ func (c *controlClient) call(ctx context.Context, method, path string, into any)
 		return hint(errors.New(e.Error), "%s", e.Hint)
 	}
 	return errors.New(e.Error)
+}
+
+// gone reports whether err says that the process behind a socket has ended.
+func gone(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 func (c *controlClient) status(ctx context.Context) (*statusReport, error) {

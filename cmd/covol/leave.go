@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/covol/covol/cluster"
 )
@@ -58,7 +59,7 @@ func (n *node) leave(ctx context.Context) error {
 		}
 	}
 	step("unmount volume", n.volume().Unmount)
-	step("give up locks", n.lockManager().Leave)
+	step("give up locks", n.leaveLocks)
 	step("leave the cluster", n.member().Leave)
 	if len(errs) > 0 {
 		n.member().Kill()
@@ -66,6 +67,31 @@ func (n *node) leave(ctx context.Context) error {
 	n.lockManager().Stop()
 	n.closeAll()
 	return errors.Join(errs...)
+}
+
+// leaveTime is how long locks may take to be given up before a dead node is taken for the reason.
+const leaveTime = 3 * time.Second
+
+// leaveLocks gives up all locks. A request for what a dead node held is answered only when that has been recovered, and
+// dlm.Leave waits for it. Nothing here needs the answer any more: everything is home, and what this node held or decided
+// about is settled by the view change, as after a death.
+func (n *node) leaveLocks(ctx context.Context) error {
+	for {
+		once, cancel := context.WithTimeout(ctx, leaveTime)
+		err := n.lockManager().Leave(once)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+		waiting := "other nodes"
+		if v := n.member().View(); len(v.Recovering) > 0 {
+			n.cfg.Log.Warn("leaving with requests unanswered: a dead node is not recovered", "slot", v.Recovering[0].Slot)
+			return nil
+		} else if len(v.Members) == 1 {
+			waiting = "the lock manager of this node"
+		}
+		n.cfg.Log.Warn("giving up locks takes long", "waiting for", waiting)
+	}
 }
 
 // abandon ends a node that could not be started. Once the filesystem has been given the journal it may be dirty, and then

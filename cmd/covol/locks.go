@@ -59,6 +59,9 @@ func (o *locksOptions) run(ctx context.Context, a []string) error {
 		ctx, cancel := context.WithTimeout(ctx, askTime)
 		r, err := c.locks(ctx)
 		cancel()
+		if len(a) == 0 && gone(err) {
+			continue // it has left since it was listed
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
