@@ -9,7 +9,8 @@ import (
 )
 
 // known counts, per inode, what this node still needs it for: references of the kernel and open files. A deleted inode
-// is given back when neither is left.
+// is given back when no file of it is open. References of the kernel do not keep it: the kernel counts them per number,
+// and may keep those of an earlier life of the number for as long as it likes; what it still asks about is then stale.
 //
 // Other nodes must not free an inode that is open here. While this node holds the inode's glock nobody else can, so
 // the cluster is told only when that glock is given away: then the node takes the inode's open lock in mode PR and
@@ -25,7 +26,7 @@ type reference struct {
 	lookups    uint64 // of the kernel
 	opens      int    // open files and directories of this node
 	openHold   hold   // of the open lock, taken when the inode's glock was given away
-	orphan     bool   // deleted by this node: reclaim when the last reference goes
+	orphan     bool   // deleted by this node: reclaim at the last close
 }
 
 func (k *known) get(ino Ino, generation uint64) *reference {
@@ -73,37 +74,38 @@ func (k *known) has(ino Ino) bool {
 	return k.m[ino] != nil
 }
 
-// orphaned notes that this node has deleted the last name of ino. It reports whether nothing refers to it any more.
+// orphaned notes that this node has deleted the last name of ino. It reports whether it is not open.
 func (k *known) orphaned(ino Ino, generation uint64) (reclaim bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r := k.m[ino]
-	if r == nil || r.generation != generation {
+	if r == nil || r.generation != generation || r.opens == 0 {
 		return true
 	}
 	r.orphan = true
 	return false
 }
 
-// drop takes away lookups and opens. reclaim says that an inode which this node has deleted is now free of references;
-// open is the hold of the open lock that the caller must unlock, if any.
-func (k *known) drop(ino Ino, generation uint64, lookups uint64, opens int) (reclaim bool, gen uint64, open hold) {
+// drop takes away lookups and opens. reclaim says that an inode which this node has deleted has seen its last close; open
+// is the hold of the open lock that the caller must unlock, if any.
+func (k *known) drop(ino Ino, generation uint64, lookups uint64, opens int) (reclaim bool, open hold) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r := k.m[ino]
 	if r == nil || (generation != 0 && r.generation != generation) {
-		return false, 0, hold{}
+		return false, hold{}
 	}
 	r.lookups -= min(lookups, r.lookups)
 	r.opens -= opens
-	if r.opens == 0 {
-		open, r.openHold = r.openHold, hold{}
+	if r.opens > 0 {
+		return false, hold{}
 	}
-	if r.lookups > 0 || r.opens > 0 {
-		return false, 0, open
+	open, r.openHold = r.openHold, hold{}
+	reclaim, r.orphan = r.orphan, false
+	if r.lookups == 0 {
+		delete(k.m, ino)
 	}
-	delete(k.m, ino)
-	return r.orphan, r.generation, open
+	return reclaim, open
 }
 
 // keepOpen takes the open lock of ino if it is open here and the lock is not held yet. It is called while the node

@@ -175,12 +175,12 @@ func (v *Volume) freeRecord(_ context.Context, tx *txn, rec *ondisk.Inode) error
 
 // dropReference takes back references and reclaims an inode that was waiting for the last of them.
 func (v *Volume) dropReference(ino Ino, generation uint64, lookups uint64, opens int) {
-	reclaim, gen, open := v.known.drop(ino, generation, lookups, opens)
+	reclaim, open := v.known.drop(ino, generation, lookups, opens)
 	if open.g != nil {
 		open.unlock()
 	}
 	if reclaim {
-		v.orphans.reclaimSoon(ino, gen)
+		v.orphans.reclaimSoon(ino, generation)
 	}
 }
 
