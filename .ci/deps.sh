@@ -76,7 +76,7 @@ covol_go() {
 		for g in /usr/lib/go-1.*/bin; do [ -x "$g/go" ] && PATH=$g:$PATH; done
 	fi
 	if ! go version >/dev/null 2>&1; then
-		covol_deps_say "no usable Go: install Go $(covol_go_version) or newer from https://go.dev/dl/ and run this again"
+		covol_deps_say "no usable Go: install Go $(covol_go_version) or newer and run this again"
 		return 1
 	fi
 }
