@@ -3,7 +3,7 @@
 GO      ?= go
 LAB_DIR ?= covol-lab
 
-.PHONY: build lab lab-down test quick lint clean
+.PHONY: build lab lab-down test bench quick lint clean
 
 build: bin/covol
 
@@ -21,6 +21,10 @@ lab-down: build
 # Everything a reviewer runs: lint, layering, all tests with the race detector, and the quick ones on one processor.
 test:
 	.ci/test.sh
+
+# How fast a mount is beside its peers; commit what it prints under bench/results.
+bench: build
+	$(GO) run ./bench -covol bin/covol
 
 # Seconds instead of minutes, while editing.
 quick: lint
