@@ -35,7 +35,8 @@ func testNames(t *testing.T, nodes int) {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		wg.Go(func() { own[i] = r.churn(n.path("shared"), n.name, rng) })
 		wg.Go(func() { r.records(n.path("shared", "log"), uint32(i)) })
-		wg.Go(func() { r.compete(n.path("shared"), n.name, rng.IntN) })
+		draw := rand.New(rand.NewPCG(seed, uint64(100+i)))
+		wg.Go(func() { r.compete(n.path("shared"), n.name, draw.IntN) })
 		wg.Go(func() { r.pass(n.path("shared"), n.name) })
 	}
 	wg.Wait()
