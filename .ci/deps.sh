@@ -46,6 +46,9 @@ covol_deps() {
 		covol_need getfacl acl
 		covol_need dpkg-deb dpkg
 		covol_need cpio cpio
+		covol_need mkfs.xfs xfsprogs
+		covol_need mkfs.btrfs btrfs-progs
+		covol_need mkfs.vfat dosfstools
 		covol_need gcc gcc
 		[ -e /usr/include/stdlib.h ] || covol_missing+=(libc6-dev)
 	fi
