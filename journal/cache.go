@@ -66,9 +66,13 @@ func (j *Journal) Read(ctx context.Context, blk uint64, want ondisk.Type, owner 
 				if first {
 					j.stats.Hits++
 				}
-				j.touchLocked(e, owner)
+				b, err := typed(b, want, blk)
+				if err == nil {
+					// A reader who is mistaken about the block must not take it from its owner: Drop would miss it.
+					j.touchLocked(e, owner)
+				}
 				j.mu.Unlock()
-				return typed(b, want, blk)
+				return b, err
 			}
 		}
 		if l := j.loads[blk]; l != nil {
