@@ -11,7 +11,7 @@ import (
 
 // onState passes the loss of the lease on to the filesystem.
 func (n *node) onState(s cluster.State, r cluster.Reason) {
-	if s != cluster.StateWithdrawn {
+	if !s.Lost() {
 		return
 	}
 	err := fmt.Errorf("withdrawn from the cluster: %s", r)
