@@ -47,6 +47,10 @@ type Node struct {
 	// GUARDED_BY(mu): of the agent's latest look or swap
 	diskErr error
 	state   stateKeeper
+
+	hearMu sync.Mutex
+	// GUARDED_BY(hearMu)
+	heard hearing
 }
 
 // Join claims a slot of the volume and enters its view. It returns once the node may work: every journal that had to be
@@ -69,7 +73,7 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	}
 	s := cfg.Sched
 	n := &Node{cfg: cfg, disk: d, gate: newGate(s, gateMargin(cfg.Super.Profile)), joined: s.NewEvent(), over: s.NewEvent(),
-		quiet: s.NewEvent(), locked: -1}
+		quiet: s.NewEvent(), locked: -1, heard: hearing{}}
 	n.core = newCore(&n.cfg, d.swaps())
 	n.wake.init(s)
 	n.state.init(&n.cfg)
@@ -79,6 +83,9 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	begun(n)
 	n.spawn("cluster agent", n.runAgent)
 	n.spawn("cluster clock", n.runClock)
+	if cfg.Greet != nil {
+		n.spawn("cluster greeting", n.greet)
+	}
 	if err := n.joined.Wait(ctx); err != nil {
 		what := n.waitingFor()
 		n.abandon(err)

@@ -43,9 +43,10 @@ const (
 	CauseFenced          // the device refuses our writes
 	CauseKilled          // Kill was called
 	CauseAsked           // Leave was called, or the join was given up
+	CauseCutOff          // put out by others, which could not talk to us
 )
 
-var causeNames = [...]string{"none", "storage", "removed", "slot taken", "suspended", "fenced", "killed", "asked"}
+var causeNames = [...]string{"none", "storage", "removed", "slot taken", "suspended", "fenced", "killed", "asked", "cut off"}
 
 func (c Cause) String() string {
 	if c >= 0 && int(c) < len(causeNames) {

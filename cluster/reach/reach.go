@@ -11,62 +11,29 @@
 // higher slot. The same graph gives the same answer on every node; the answer never is empty.
 package reach
 
-import "math/bits"
-
-// Set is a set of slots.
-type Set [4]uint64
-
-// Add puts slot i in.
-func (s *Set) Add(i int) { s[i/64] |= 1 << (i % 64) }
-
-// Remove takes slot i out.
-func (s *Set) Remove(i int) { s[i/64] &^= 1 << (i % 64) }
-
-// Has reports whether slot i is in.
-func (s *Set) Has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
-
-// Len is how many slots are in.
-func (s *Set) Len() int {
-	n := 0
-	for _, w := range s {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
-
-// Slots are the members in ascending order.
-func (s *Set) Slots() []int {
-	list := make([]int, 0, s.Len())
-	for i, w := range s {
-		for ; w != 0; w &= w - 1 {
-			list = append(list, 64*i+bits.TrailingZeros64(w))
-		}
-	}
-	return list
-}
-
-// Keep returns which of members stay, if cut reports whether two of them, i < j, cannot talk to each other.
-func Keep(members Set, cut func(i, j int) bool) Set {
+// Keep returns which of members, ascending and different slots, stay, if cut reports whether two of them, i < j, cannot
+// talk to each other. The result is ascending, and empty only if members is.
+func Keep(members []uint16, cut func(i, j uint16) bool) []uint16 {
+	left := append([]uint16(nil), members...)
 	for {
-		var broken [256]int
-		list := members.Slots()
-		worst := -1
-		for a, i := range list {
-			for _, j := range list[a+1:] {
-				if cut(i, j) {
-					broken[i]++
-					broken[j]++
+		broken := make([]int, len(left))
+		for a, i := range left {
+			for b := a + 1; b < len(left); b++ {
+				if cut(i, left[b]) {
+					broken[a]++
+					broken[b]++
 				}
 			}
 		}
-		for _, i := range list {
-			if broken[i] > 0 && (worst < 0 || broken[i] >= broken[worst]) {
-				worst = i
+		worst := -1
+		for a, n := range broken {
+			if n > 0 && (worst < 0 || n >= broken[worst]) {
+				worst = a
 			}
 		}
 		if worst < 0 {
-			return members
+			return left
 		}
-		members.Remove(worst)
+		left = append(left[:worst], left[worst+1:]...)
 	}
 }
