@@ -39,7 +39,7 @@ var layers = map[string][]string{
 	"dlm/simnet": {"dlm", "dlm/wire", "cluster/view", "ondisk/sched/..."},
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
-	"journal": {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
+	"journal":       {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
 	"cluster":       {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach"},
 	"cluster/reach": {},
 
