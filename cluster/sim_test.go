@@ -46,7 +46,7 @@ func sim(t *testing.T, seed uint64, verbose bool) {
 	names := []string{"a", "b", "c", "d", "e"}
 	machineOf := func(name string) int { return int(name[0]+byte(seed)) % 3 }
 	takeover := w.rng.IntN(4) > 0
-	set := func(c *Config) { c.Takeover = takeover }
+	set := func(c *Config) { c.NoTakeover = !takeover }
 	for range 60 {
 		w.act(names[w.rng.IntN(len(names))], machineOf, set)
 		w.actNetwork(names)
@@ -138,7 +138,7 @@ func (w *world) calm(names []string, machineOf func(string) int, takeover bool) 
 	}
 	for _, name := range names {
 		if w.current(name) == nil {
-			p := w.spawn(name, machineOf(name), func(c *Config) { c.Takeover = w.rng.IntN(2) == 0 })
+			p := w.spawn(name, machineOf(name), func(c *Config) { c.NoTakeover = w.rng.IntN(2) == 0 })
 			w.run(patience, "last joins", func() bool { return p.done })
 			if !takeover && errors.Is(p.err, ErrNoSlot) {
 				return // nobody may free the slots of the dead

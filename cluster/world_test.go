@@ -149,7 +149,7 @@ func (w *world) spawn(name string, machine int, change ...func(*Config)) *proc {
 	binary.LittleEndian.PutUint64(seed[:], uint64(p.host))
 	cfg := Config{
 		Dev: dev, Super: w.sb, Name: name, Addr: fmt.Sprintf("host%d:7000", p.host), Sched: p.sched, Log: log,
-		Rand: rand.NewChaCha8(seed), Takeover: true,
+		Rand:    rand.NewChaCha8(seed),
 		Machine: Machine{Host: [16]byte{9, byte(machine)}, Boot: [16]byte{8, byte(machine)}, Pid: uint32(p.host)},
 		OnView:  p.onView, OnState: func(s State, _ Reason) { p.states = append(p.states, s) },
 		Replay: p.replay, Poke: p.poke, Greet: p.greet,
@@ -343,7 +343,7 @@ func (p *proc) over() bool {
 		return false
 	}
 	s, _, _ := p.node.State()
-	return s == StateWithdrawn
+	return s.Lost()
 }
 
 // lockTable are the locks of a machine.

@@ -40,8 +40,9 @@ var layers = map[string][]string{
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
 	"journal":       {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
-	"cluster":       {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach"},
+	"cluster":       {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence"},
 	"cluster/reach": {},
+	"cluster/fence": {"cluster/view"},
 
 	// One node's wiring, for the command and the simulator.
 	"member": {"ondisk", "ondisk/blockdev", "ondisk/sched", "ondisk/volume", "journal", "dlm", "cluster", "cluster/...", "fs"},
