@@ -43,7 +43,8 @@ type node struct {
 	note  *volume.Note
 	beat  *filedev.Device // heartbeats and views: a descriptor of its own
 	data  *filedev.Device
-	io    *counted
+	io    *counted // over data
+	views disk     // over beat
 	peers *peers
 
 	mem   atomic.Pointer[cluster.Node]
@@ -127,7 +128,11 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 	if n.beat, err = openDevice(n.cfg.Device, filedev.Options{OneHost: n.cfg.OneHost}); err != nil {
 		return err
 	}
-	n.io = &counted{Device: n.data}
+	data, beat, err := faultPaths(n.data, n.beat, n.cfg.Log)
+	if err != nil {
+		return err
+	}
+	n.io, n.views = &counted{disk: data}, beat
 	if n.super, n.note, err = openSuper(ctx, n.data); err != nil {
 		return err
 	}
@@ -144,7 +149,7 @@ func (n *node) enter(ctx context.Context, addr string) error {
 		return err
 	}
 	mem, err := cluster.Join(ctx, cluster.Config{
-		Dev: n.beat, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat, Machine: machine,
+		Dev: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat, Machine: machine,
 		Sched: sched.Real{}, Log: n.cfg.Log, OnView: n.onView, OnState: n.onState, Replay: n.replay, Poke: n.poke,
 	})
 	if err != nil {
