@@ -24,6 +24,11 @@ type labOptions struct {
 	limit time.Duration // for the whole test, default 3 min
 	dev   string        // a device to use instead of a file
 	dirty bool          // the test judges the volume itself
+	// separate gives each node a network namespace of its own, as if it were a host.
+	separate bool
+	// faults uses a build whose disk fails on command, and puts the volume in memory, so that the real disk is fast.
+	faults  bool
+	profile string // of times, default fast
 }
 
 // lab is a volume and the nodes that have it mounted.
@@ -33,6 +38,7 @@ type lab struct {
 	dir   string
 	dev   string
 	nodes []*node
+	net   *network // nil: all on loopback
 	watch *time.Timer
 	late  chan struct{} // closed when the time is up
 	hung  string        // what the nodes said then; written before late is closed
@@ -42,15 +48,18 @@ type lab struct {
 func newLab(t testing.TB, o labOptions) *lab {
 	t.Helper()
 	needMounts(t)
-	dir, err := os.MkdirTemp(os.Getenv("COVOL_TEST_DIR"), "covol-lab")
+	dir, err := os.MkdirTemp(labDir(o), "covol-lab")
 	require.NoError(t, err)
 	l := &lab{t: t, o: o, dir: dir, dev: o.dev, late: make(chan struct{})}
+	if o.separate {
+		l.net = newNetwork(t) // gone after the nodes are
+	}
 	t.Cleanup(l.close)
 	if l.dev == "" {
 		l.dev = filepath.Join(dir, "lun.img")
 		makeSparse(t, l.dev, or(o.size, "1G"))
 	}
-	covol(t, append(append([]string{"mkfs", "--label", "test", "--profile", "fast"}, o.mkfs...), l.dev)...)
+	covol(t, append(append([]string{"mkfs", "--label", "test", "--profile", or(o.profile, "fast")}, o.mkfs...), l.dev)...)
 	l.watch = time.AfterFunc(or(o.limit, 3*time.Minute), l.timeUp)
 	for range o.nodes {
 		l.add()
@@ -62,6 +71,17 @@ func newLab(t testing.TB, o labOptions) *lab {
 		n.ready()
 	}
 	return l
+}
+
+// labDir is where a lab is put; empty: the default of the system.
+func labDir(o labOptions) string {
+	dir := os.Getenv("COVOL_TEST_DIR")
+	if dir == "" && o.faults {
+		if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
+			return "/dev/shm"
+		}
+	}
+	return dir
 }
 
 func or[T comparable](v, def T) T {
@@ -84,6 +104,9 @@ func (l *lab) add() *node {
 	n := &node{lab: l, name: name, dir: filepath.Join(l.dir, name), log: filepath.Join(l.dir, name+".log")}
 	require.NoError(l.t, os.Mkdir(n.dir, 0o755))
 	l.nodes = append(l.nodes, n)
+	if l.net != nil {
+		l.net.add(len(l.nodes))
+	}
 	return n
 }
 
