@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -166,14 +167,14 @@ func (l *lab) close() {
 	if !t.Failed() {
 		l.finish()
 	}
-	if t.Failed() {
-		defer l.tell()
-	}
 	for _, n := range l.nodes {
 		n.lastWords()
 		n.signal(unix.SIGKILL)
 		n.wait()
 		_ = unix.Unmount(n.dir, unix.MNT_DETACH)
+	}
+	if t.Failed() {
+		l.tell()
 	}
 	if err := os.RemoveAll(l.dir); err != nil {
 		t.Errorf("remove lab: %v", err)
@@ -216,6 +217,9 @@ func (l *lab) tell() {
 		l.keep("hung", []byte(l.hung))
 	default:
 	}
+	if l.o.faults {
+		l.keepWith("lun.img", func(path string) error { return exec.Command("cp", "--sparse=always", l.dev, path).Run() })
+	}
 	for _, n := range l.nodes {
 		b, err := os.ReadFile(n.log)
 		if err != nil {
@@ -228,10 +232,21 @@ func (l *lab) tell() {
 }
 
 func (l *lab) keep(what string, b []byte) {
-	if dir := os.Getenv("COVOL_TEST_KEEP"); dir != "" {
-		_ = os.MkdirAll(dir, 0o755)
-		_ = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(l.t.Name(), "/", "_")+"."+what+".log"), b, 0o644)
+	l.keepWith(what+".log", func(path string) error { return os.WriteFile(path, b, 0o644) })
+}
+
+// keepWith lets save write a file that is kept, if somebody wants it.
+func (l *lab) keepWith(what string, save func(path string) error) {
+	dir := os.Getenv("COVOL_TEST_KEEP")
+	if dir == "" {
+		return
 	}
+	path := filepath.Join(dir, strings.ReplaceAll(l.t.Name(), "/", "_")+"."+what)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), save(path)); err != nil {
+		l.t.Logf("keep %s: %v", what, err)
+		return
+	}
+	l.t.Logf("kept %s", path)
 }
 
 // covol runs the binary and requires that it succeeds.

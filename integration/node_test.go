@@ -197,6 +197,7 @@ type nodeStatus struct {
 			Name       string `json:"name"`
 			Liveness   string `json:"liveness"`
 			Recovering bool   `json:"recovering"`
+			Member     bool   `json:"member"`
 		} `json:"members"`
 	} `json:"cluster"`
 }
