@@ -68,6 +68,10 @@ type Config struct {
 	// Replay brings the journal of slot home and leaves it clean; with a clean journal it does nothing. All its writes
 	// must go through gate.Wrap: the lease of this node covers them. Nil: there are no journals.
 	Replay func(ctx context.Context, gate *Gate, slot view.Slot) error
+	// Greet sends the members a sign of life over the network, whose arrival they tell their nodes by Heard. It is called
+	// every heartbeat and must not block. Nil: this node does not say whom it hears, and nobody is put out for not
+	// hearing it.
+	Greet func(members []view.Member)
 	// Poke tells the members to call Refresh now. It must not block. Nil: they notice within a heartbeat.
 	Poke func(members []view.Member)
 }

@@ -34,6 +34,7 @@ type core struct {
 	job       job  // replay of another slot
 	installed view.Epoch
 	names     map[view.NodeID]view.Member
+	links     links
 	err       error // why the join is being given up
 	waits     waits
 
@@ -150,7 +151,7 @@ func newCore(c *Config, swaps bool) *core {
 		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, swaps: swaps, takeover: !c.NoTakeover,
 		methods: c.Fencing, marks: map[view.NodeID]fence.Proof{}, deaths: map[view.NodeID]death{},
 		id: view.NodeID{Slot: view.NoSlot}, since: c.Sched.Now(), watch: make([]watch, c.Super.Slots),
-		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{},
+		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{}, links: links{},
 	}
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/covol/covol/ondisk/blockdev"
@@ -83,7 +84,7 @@ func (d gatedSubmit) Submit(ops []blockdev.Op) {
 	var later []blockdev.Op
 	for _, op := range ops {
 		if a, ok := d.g.try(d.marginOf(op)); ok {
-			now = append(now, counted(a, op))
+			now = append(now, d.counted(a, op))
 		} else {
 			later = append(later, op)
 		}
@@ -103,7 +104,7 @@ func (d gatedSubmit) wait(ops []blockdev.Op) {
 			op.Done(err)
 			continue
 		}
-		d.dev.Submit([]blockdev.Op{counted(a, op)})
+		d.dev.Submit([]blockdev.Op{d.counted(a, op)})
 	}
 }
 
@@ -114,12 +115,18 @@ func (d gatedSubmit) marginOf(op blockdev.Op) time.Duration {
 	return d.g.margin
 }
 
-// counted makes op leave the gate when it is over.
-func counted(a admitted, op blockdev.Op) blockdev.Op {
-	done := op.Done
-	op.Done = func(err error) {
+// counted makes op leave the gate when it is over. The device asks the gate again when the turn of op comes: what was
+// admitted and then waited in a queue until the lease had no room comes back to the gate.
+func (d gatedSubmit) counted(a admitted, op blockdev.Op) blockdev.Op {
+	sent := op
+	sent.Begin = func() bool { return op.MayBegin() && d.g.admits(d.marginOf(op)) }
+	sent.Done = func(err error) {
 		a.leave()
-		done(err)
+		if errors.Is(err, blockdev.ErrNotBegun) && op.MayBegin() {
+			d.g.s.Go("gate", func() { d.wait([]blockdev.Op{op}) })
+			return
+		}
+		op.Done(err)
 	}
-	return op
+	return sent
 }

@@ -48,6 +48,10 @@ type Node struct {
 	diskErr error
 	state   stateKeeper
 	news    teller // events
+
+	hearMu sync.Mutex
+	// GUARDED_BY(hearMu)
+	heard hearing
 }
 
 // eventsKept is how many events may wait for a slow OnEvent.
@@ -73,7 +77,7 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	}
 	s := cfg.Sched
 	n := &Node{cfg: cfg, disk: d, gate: newGate(s, gateMargin(cfg.Super.Profile)), joined: s.NewEvent(), over: s.NewEvent(),
-		quiet: s.NewEvent(), locked: -1}
+		quiet: s.NewEvent(), locked: -1, heard: hearing{}}
 	n.core = newCore(&n.cfg, d.swaps())
 	n.wake.init(s)
 	n.state.init(&n.cfg)
@@ -84,6 +88,9 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	begun(n)
 	n.spawn("cluster agent", n.runAgent)
 	n.spawn("cluster clock", n.runClock)
+	if cfg.Greet != nil {
+		n.spawn("cluster greeting", n.greet)
+	}
 	if err := n.joined.Wait(ctx); err != nil {
 		what := n.waitingFor()
 		n.abandon(err)

@@ -50,13 +50,16 @@ const (
 	CauseFenced          // the device refuses our writes
 	CauseKilled          // Kill was called
 	CauseAsked           // Leave was called, or the join was given up
+	CauseCutOff          // put out by others, which could not talk to us
 	CauseStalled         // I/O has been in flight for longer than its bound; the node goes on
 )
 
 // byAnother reports whether the cause is that another node has put this one out.
-func (c Cause) byAnother() bool { return c == CauseRemoved || c == CauseSlotTaken || c == CauseFenced }
+func (c Cause) byAnother() bool {
+	return c == CauseRemoved || c == CauseSlotTaken || c == CauseFenced || c == CauseCutOff
+}
 
-var causeNames = [...]string{"none", "storage", "removed", "slot taken", "suspended", "fenced", "killed", "asked", "stalled"}
+var causeNames = [...]string{"none", "storage", "removed", "slot taken", "suspended", "fenced", "killed", "asked", "cut off", "stalled"}
 
 func (c Cause) String() string {
 	if c >= 0 && int(c) < len(causeNames) {

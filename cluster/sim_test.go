@@ -52,6 +52,7 @@ func sim(t *testing.T, seed uint64, verbose bool) {
 	}
 	for range 60 {
 		w.act(names[w.rng.IntN(len(names))], machineOf, set)
+		w.actNetwork(names)
 		require.NoError(t, w.s.Run(w.s.Now()+time.Duration(w.rng.IntN(1200))*time.Millisecond))
 		w.check()
 	}
@@ -121,9 +122,30 @@ func (w *world) act(name string, machineOf func(string) int, set func(*Config)) 
 	}
 }
 
+// actNetwork now and then cuts one node or one side off, both ways or one, or mends all.
+func (w *world) actNetwork(names []string) {
+	switch w.rng.IntN(24) {
+	case 0, 1, 2:
+		clear(w.mute)
+	case 3:
+		at := 1 + w.rng.IntN(len(names)-1)
+		w.cut(names[:at], names[at:])
+		if w.rng.IntN(3) > 0 {
+			w.cut(names[at:], names[:at])
+		}
+	case 4:
+		one := names[w.rng.IntN(len(names))]
+		w.cut([]string{one}, names)
+		if w.rng.IntN(3) > 0 {
+			w.cut(names, []string{one})
+		}
+	}
+}
+
 // calm ends all faults. The nodes that are in stay in or withdraw, and those of names that are out get in.
 func (w *world) calm(names []string, machineOf func(string) int, set func(*Config)) {
 	w.calming = true
+	clear(w.mute)
 	for _, p := range w.procs {
 		p.hb.broken, p.hb.prob, p.hb.killAt, p.hb.slowRead, p.hb.slowWrite = false, 0, 0, 0, 0
 	}

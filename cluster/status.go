@@ -113,8 +113,11 @@ func (c *core) slotStatus(j view.Slot, s *ondisk.Slot, now time.Duration) SlotSt
 		out.Name, out.Addr, out.Pid, out.Epoch = s.Name, s.Addr, s.Pid, view.Epoch(s.Epoch)
 		out.State = [...]string{"free", "joining", "active", "leaving"}[s.State]
 		out.Member = v.Members[j] != 0 && v.Members[j] == s.Incarnation
-		if isDead(s) {
+		switch {
+		case isDead(s):
 			out.State = "dead"
+		case isExpelled(s):
+			out.State = "put out"
 		}
 		if by, ok := recoverer(s); ok {
 			out.Recoverer = &by

@@ -40,9 +40,13 @@ var layers = map[string][]string{
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
 	"journal":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
-	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/fence"},
+	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence"},
+	"cluster/reach":    {},
 	"cluster/fence":    {"cluster/view"},
 	"cluster/watchdog": {},
+
+	// One node's wiring, for the command and the simulator.
+	"member": {"ondisk", "ondisk/blockdev", "ondisk/sched", "ondisk/volume", "journal", "dlm", "cluster", "cluster/...", "fs"},
 
 	"fs":              {"ondisk", "ondisk/blockdev", "ondisk/sched", "journal", "dlm", "cluster/view"},
 	"fs/posixtest":    {},
