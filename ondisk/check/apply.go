@@ -106,7 +106,7 @@ func (r *repairer) closeLog(c *checker, l *log) error {
 		f := &c.rep.Findings[i]
 		if f.Code == JournalDamaged && *f.Where.Slot == done.Slot {
 			text := plural(l.transactions, "transaction") + " before the damage replayed, the rest given up"
-			r.rep.Repaired = append(r.rep.Repaired, Repaired{*f, text})
+			r.rep.Repaired = append(r.rep.Repaired, Repaired{*f, text, 0})
 		}
 	}
 	return nil

@@ -325,6 +325,7 @@ func pack(size, level int, slots []slot) (ondisk.Node, int) {
 func (p *planner) bury(blk uint64) error {
 	b := ondisk.NewBlock(ondisk.TypeNode, blk, p.c.sb.UUID, 0, 0)
 	ondisk.InitNode(b[ondisk.NodeBody:], 0)
+	p.r.ours.set(blk)
 	return p.put(b)
 }
 

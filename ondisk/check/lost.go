@@ -38,6 +38,11 @@ func (c *checker) suspect(m *groupMaps, code Code, rel, n uint32, found map[uint
 
 // remember keeps of a record what is needed to find the way; the block would keep its neighbours in memory.
 func (c *checker) remember(in *ondisk.Inode, found map[uint64]*ondisk.Inode) error {
+	if c.rescue != nil {
+		for _, k := range in.Names {
+			c.rescue.wanted[k.Parent] = true
+		}
+	}
 	found[in.Ino] = &ondisk.Inode{Ino: in.Ino, Mode: in.Mode, Nlink: in.Nlink}
 	if isDir(in) && len(in.Names) > 0 {
 		found[in.Ino].Names = []ondisk.KeptName{{Parent: in.Names[0].Parent}}

@@ -142,10 +142,32 @@ func (p *planner) one(f *Finding) error {
 	if done == "" && err == nil {
 		done, err = p.groupFault(f)
 	}
-	if done != "" && err == nil {
+	if done != "" && err == nil && !p.isOurs(f) {
 		p.r.did(f, done)
 	}
 	return err
+}
+
+// isOurs reports whether a finding is about bits that must change because of the plan itself.
+func (p *planner) isOurs(f *Finding) bool {
+	k := uint64(1)
+	switch f.Code {
+	case ClusterLeak, ClusterFree:
+		k = uint64(p.c.sb.ClusterBlocks())
+	case MetaLeak, MetaFree:
+	default:
+		return false
+	}
+	for i := f.First; i < f.First+f.Count; i++ {
+		some := false
+		for b := i * k; b < (i+1)*k; b++ {
+			some = some || p.r.ours.has(b)
+		}
+		if !some {
+			return false
+		}
+	}
+	return true
 }
 
 // read returns a block of the draft, as a copy.

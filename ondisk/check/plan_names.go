@@ -22,7 +22,9 @@ func (p *planner) nameFault(f *Finding) (string, error) {
 			return "", err
 		}
 		return "filed under the right hash", nil
-	case DirentDangling, DirentSystem:
+	case DirentDangling:
+		return p.dangling(f)
+	case DirentSystem:
 		return p.unname(f)
 	case DirentType:
 		return p.entryType(f)
@@ -44,6 +46,19 @@ func (p *planner) unname(f *Finding) (string, error) {
 		delete(e.entries, f.Name)
 	}
 	return "the name was removed", nil
+}
+
+// dangling removes an entry, unless it led to a directory of which others still speak: then the directory is made anew.
+func (p *planner) dangling(f *Finding) (string, error) {
+	e, err := p.content(f.Where.Inode)
+	if e == nil || err != nil {
+		return "", err
+	}
+	spoken := p.c.rescue.wanted[f.Target] || len(p.c.rescue.strays[f.Target]) > 0
+	if e.entries[f.Name].Type != modeDir>>12 || !spoken || !p.c.metaPlace(f.Target) || p.c.isMeta(f.Target) || p.edits[f.Target] != nil {
+		return p.unname(f)
+	}
+	return "the directory was made anew, with what was found of its names", p.newDir(f.Target, f.Where.Inode, f.Name)
 }
 
 // entryType makes an entry say what the record says.

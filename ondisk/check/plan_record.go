@@ -181,18 +181,17 @@ func (p *planner) invalidRecord(f *Finding) (string, error) {
 	if kind != modeDir>>12 {
 		return p.unname(f)
 	}
-	return "an empty directory made anew, with what was found of its names", p.newDir(ino, f.Where.Inode, f.Name, b)
+	return "the directory was made anew, with what was found of its names", p.newDir(ino, f.Where.Inode, f.Name)
 }
 
-// newDir makes the record of a directory anew. b is what is left of it, or nil.
-func (p *planner) newDir(ino, parent uint64, name string, b []byte) error {
-	in := &ondisk.Inode{Ino: ino, Generation: 1, Mode: modeDir | 0o755, Nlink: 2, Body: ondisk.BodyIndex}
+// newDir makes the record of a directory anew.
+func (p *planner) newDir(ino, parent uint64, name string) error {
+	in := &ondisk.Inode{Ino: ino, Generation: p.c.maxLSN + 1, Mode: modeDir | 0o755, Nlink: 2, Body: ondisk.BodyIndex}
 	newest := uint64(0)
-	if ino != ondisk.RootBlock {
+	if ino == ondisk.RootBlock {
+		in.Generation = 1
+	} else {
 		in.Names = []ondisk.KeptName{{Parent: parent, Name: name}}
-		if b != nil {
-			in.Generation = ondisk.GetHeader(b).Generation
-		}
 	}
 	for _, s := range p.c.rescue.strays[ino] {
 		if s.lsn >= newest {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/covol/covol/ondisk"
@@ -48,7 +49,7 @@ func (p *planner) newSystem(blk uint64) (string, error) {
 		if _, err := p.content(blk); err != nil {
 			return "", err
 		}
-		return "written anew with " + plural(uint64(len(e.slots)), "entry that was found"), nil
+		return fmt.Sprintf("written anew with what was found of its entries, %d", len(e.slots)), nil
 	}
 	return "mended", nil
 }

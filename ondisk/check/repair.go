@@ -33,6 +33,8 @@ type RepairOptions struct {
 type Repaired struct {
 	Finding
 	Done string `json:"done"`
+	// Round counts from 0: what is found in later rounds was hidden by earlier faults, or follows from their repair.
+	Round int `json:"round"`
 }
 
 // RepairReport is the outcome of a repair.
@@ -63,6 +65,7 @@ type repairer struct {
 
 	unit     int // most blocks of one inode that may have to be written at once
 	torn     map[uint64]bool
+	ours     bitmapOf // blocks that the plan itself has taken or given up
 	grouped  map[uint32]bool
 	maxLSN   uint64
 	maxEpoch uint64
@@ -82,7 +85,7 @@ func Repair(ctx context.Context, dev blockdev.Device, o RepairOptions) (*RepairR
 	if o.IndexMemory == 0 {
 		o.IndexMemory = DefaultIndexMemory
 	}
-	r := &repairer{ctx: ctx, dev: dev, raw: dev, o: o, rep: &RepairReport{Repaired: []Repaired{}, Replayed: []Replayed{}}, torn: map[uint64]bool{}}
+	r := &repairer{ctx: ctx, dev: dev, raw: dev, o: o, rep: &RepairReport{Repaired: []Repaired{}, Replayed: []Replayed{}}, torn: map[uint64]bool{}, ours: bitmapOf{}}
 	if len(o.Held) > 0 {
 		r.dev = &heldDevice{dev, o.Held}
 	}
@@ -153,7 +156,7 @@ func (r *repairer) round(d *draft) (*checker, int, error) {
 	defer index.Close()
 	c := newChecker(r.ctx, d, Options{Progress: r.o.Progress, Deep: r.o.Deep && r.rep.Rounds == 0, NoOverlay: true, MaxFindings: r.o.MaxFindings})
 	defer c.r.close()
-	c.rescue = &rescue{claims: &claims{index}, strays: map[uint64][]stray{}, torn: r.torn}
+	c.rescue = &rescue{claims: &claims{index}, strays: map[uint64][]stray{}, torn: r.torn, wanted: map[uint64]bool{}}
 	if err := c.run(); err != nil {
 		return c, 0, err
 	}
@@ -178,7 +181,7 @@ func (r *repairer) round(d *draft) (*checker, int, error) {
 }
 
 // did records what is done about a finding.
-func (r *repairer) did(f *Finding, done string) { r.dids = append(r.dids, Repaired{*f, done}) }
+func (r *repairer) did(f *Finding, done string) { r.dids = append(r.dids, Repaired{*f, done, r.rep.Rounds}) }
 
 // mayHaveTorn remembers that a directory may have lost names: a file that keeps one there may get it back.
 func (r *repairer) mayHaveTorn(in *ondisk.Inode) {

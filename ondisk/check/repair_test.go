@@ -2,7 +2,7 @@ package check_test
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
-	"github.com/covol/covol/ondisk/blockdev/memdev"
 	"github.com/covol/covol/ondisk/check"
 )
 
@@ -87,6 +86,7 @@ func (f fault) make(t *testing.T) (*vol, blockdev.Device) {
 		f.model(v)
 	}
 	v.write()
+	v.data()
 	if f.raw != nil {
 		f.raw(v)
 	}
@@ -96,6 +96,22 @@ func (f fault) make(t *testing.T) (*vol, blockdev.Device) {
 	return v, v.dev
 }
 
-var _ = fmt.Sprint
-var _ ondisk.Super
-var _ memdev.Device
+// data fills every written cluster of every file with bytes that tell it from all others.
+func (v *vol) data() {
+	k := uint64(v.sb.ClusterBlocks())
+	for _, n := range v.inodes {
+		for _, e := range n.extents {
+			for blk := e.Physical * k; blk < (e.Physical+uint64(e.Length))*k; blk++ {
+				if v.inodes[blk] != nil {
+					continue // a fault put the extent over metadata
+				}
+				b := v.read(blk)
+				if ondisk.CheckHeader(b, ondisk.GetHeader(b).Type, blk, v.sb.UUID) == nil {
+					continue
+				}
+				binary.LittleEndian.PutUint64(b[100:], blk)
+				v.put(blk, b)
+			}
+		}
+	}
+}

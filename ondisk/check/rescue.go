@@ -13,6 +13,8 @@ type rescue struct {
 	strays map[uint64][]stray
 	// torn are directories of which something could not be read: what they do not name may still belong to them.
 	torn map[uint64]bool
+	// wanted are directories that a record without a name keeps as its parent.
+	wanted map[uint64]bool
 }
 
 // stray is a leaf that lost its parent.

@@ -96,6 +96,9 @@ func (p *planner) allocData() (uint64, error) {
 	}
 	c := r.cluster(g, j)
 	r.taken[c] = true
+	for i := range uint64(p.c.sb.ClusterBlocks()) {
+		p.r.ours.set(c*uint64(p.c.sb.ClusterBlocks()) + i)
+	}
 	return c, nil
 }
 
@@ -126,6 +129,7 @@ func (p *planner) allocMeta() (uint64, error) {
 	}
 	blk := r.spare[0]
 	r.spare, r.free[blk] = r.spare[1:], true
+	p.r.ours.set(blk)
 	// The stamp of a plan must be above that of anything that lies where it is written: replay compares them.
 	b, err := p.read(blk)
 	if err == nil && ondisk.CheckHeader(b, ondisk.GetHeader(b).Type, blk, p.c.sb.UUID) == nil {
