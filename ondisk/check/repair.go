@@ -181,7 +181,9 @@ func (r *repairer) round(d *draft) (*checker, int, error) {
 }
 
 // did records what is done about a finding.
-func (r *repairer) did(f *Finding, done string) { r.dids = append(r.dids, Repaired{*f, done, r.rep.Rounds}) }
+func (r *repairer) did(f *Finding, done string) {
+	r.dids = append(r.dids, Repaired{*f, done, r.rep.Rounds})
+}
 
 // mayHaveTorn remembers that a directory may have lost names: a file that keeps one there may get it back.
 func (r *repairer) mayHaveTorn(in *ondisk.Inode) {

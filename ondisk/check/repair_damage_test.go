@@ -186,4 +186,3 @@ func FuzzRepair(f *testing.F) {
 		judgeRepair(t, theHostile().damage(patches[:min(len(patches), 64*patchSize)]))
 	})
 }
-
