@@ -55,8 +55,6 @@ type node struct {
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
-	replays []replayedSlot
-	// GUARDED_BY(mu)
 	locks *dlm.Node
 	// GUARDED_BY(mu)
 	vol *fs.Volume
@@ -158,6 +156,8 @@ func joinHint(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrNameInUse):
 		return hint(err, "Every node needs a name of its own: choose another --node.")
+	case errors.Is(err, cluster.ErrTool):
+		return hint(err, "Wait until covol fsck is done, then mount again.")
 	case errors.Is(err, cluster.ErrNoSlot):
 		return hint(err, "Unmount another node first. How many may be in is decided by mkfs --slots.")
 	case errors.Is(err, cluster.ErrSecondNode):
@@ -173,9 +173,6 @@ func (n *node) replay(ctx context.Context, gate *cluster.Gate, slot view.Slot) e
 		return err
 	}
 	n.cfg.Log.Info("journal replayed", "slot", slot, "transactions", stats.Groups, "blocks", stats.Applied)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.replays = append(n.replays, replayedSlot{Slot: slot, Groups: stats.Groups, Applied: stats.Applied})
 	return nil
 }
 

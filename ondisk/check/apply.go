@@ -164,6 +164,8 @@ func (r *repairer) applyDirect(d *draft) error {
 	images := map[uint64][]byte{}
 	err := d.each(direct, func(blk uint64, b []byte) error {
 		if r.o.Held[blk] != nil {
+			r.held[blk] = slices.Clone(b) // the caller does it
+			r.rep.Blocks++
 			return nil
 		}
 		images[blk] = slices.Clone(b)

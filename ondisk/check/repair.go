@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
@@ -60,8 +61,10 @@ type repairer struct {
 	ctx context.Context
 	dev blockdev.Device // as it is, with what the caller holds as it was
 	raw blockdev.Device // to be written
-	o   RepairOptions
-	rep *RepairReport
+	// held is what the caller holds, with what was planned for it.
+	held map[uint64][]byte
+	o    RepairOptions
+	rep  *RepairReport
 
 	unit     int // most blocks of one inode that may have to be written at once
 	torn     map[uint64]bool
@@ -87,7 +90,8 @@ func Repair(ctx context.Context, dev blockdev.Device, o RepairOptions) (*RepairR
 	}
 	r := &repairer{ctx: ctx, dev: dev, raw: dev, o: o, rep: &RepairReport{Repaired: []Repaired{}, Replayed: []Replayed{}}, torn: map[uint64]bool{}, ours: bitmapOf{}}
 	if len(o.Held) > 0 {
-		r.dev = &heldDevice{dev, o.Held}
+		r.held = maps.Clone(o.Held)
+		r.dev = &heldDevice{dev, r.held}
 	}
 	if err := r.replay(); err != nil {
 		return nil, fmt.Errorf("replay journals: %w", err)
