@@ -30,7 +30,7 @@ type Config struct {
 	Rand    io.Reader    // nil: crypto/rand
 	// Fencing are the methods by which this node proves others dead, as cluster.Config has them.
 	Fencing []fence.Method
-	// Network is called once, when it is known who we are. Nil for Recover, which needs none.
+	// Network is called once, when it is known who we are.
 	Network Network
 
 	CacheBytes int64 // as fs.Config

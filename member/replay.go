@@ -35,15 +35,3 @@ func (n *Node) Replays() []Replayed {
 	defer n.mu.Unlock()
 	return append([]Replayed(nil), n.replays...)
 }
-
-// Recover joins a volume that nobody uses, brings home every journal under the same protection as a mount, and leaves.
-// It returns what was replayed, also with an error.
-func Recover(ctx context.Context, cfg Config) ([]Replayed, error) {
-	cfg.fill()
-	cfg.Network = nil
-	n := &Node{cfg: cfg}
-	if err := n.enter(ctx); err != nil {
-		return n.Replays(), err
-	}
-	return n.Replays(), n.mem.Load().Leave(ctx)
-}

@@ -105,25 +105,14 @@ func joinHint(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrNameInUse):
 		return hint(err, "Every node needs a name of its own: choose another --node.")
+	case errors.Is(err, cluster.ErrTool):
+		return hint(err, "Wait until covol fsck is done, then mount again.")
 	case errors.Is(err, cluster.ErrNoSlot):
 		return hint(err, "Unmount another node first. How many may be in is decided by mkfs --slots.")
 	case errors.Is(err, cluster.ErrSecondNode):
 		return hint(err, "If no other host sees this device, say so with --one-host, on every node.")
 	}
 	return err
-}
-
-// replayAll brings every journal home; the volume must not be in use.
-func (n *node) replayAll(ctx context.Context) ([]member.Replayed, error) {
-	c, err := n.memberConfig("-")
-	if err != nil {
-		return nil, err
-	}
-	done, err := member.Recover(ctx, c)
-	if err != nil {
-		return done, joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
-	}
-	return done, nil
 }
 
 // leave gives everything up: files home, locks, slot, connections, device.
