@@ -55,7 +55,7 @@ func (g *Gate) Deadline() (at time.Duration, ok bool) {
 }
 
 // Open reports whether a write would be admitted now.
-func (g *Gate) Open() bool { return !g.closed.Load() && g.covers(g.margin) }
+func (g *Gate) Open() bool { return g.admits(g.margin) }
 
 // Waiting is how many operations wait for the lease.
 func (g *Gate) Waiting() int { return int(g.waiting.Load()) }
@@ -67,10 +67,13 @@ func (g *Gate) covers(margin time.Duration) bool {
 	return int64(g.s.Now()+margin) <= g.deadline.Load()
 }
 
+// admits reports whether an operation that is counted already may begin now.
+func (g *Gate) admits(margin time.Duration) bool { return !g.closed.Load() && g.covers(margin) }
+
 // try admits an operation or not. The order, count first and look then, is what close relies on.
 func (g *Gate) try(margin time.Duration) bool {
 	g.inflight.Add(1)
-	if !g.closed.Load() && g.covers(margin) {
+	if g.admits(margin) {
 		return true
 	}
 	g.leave()

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/covol/covol/ondisk/blockdev"
@@ -108,12 +109,18 @@ func (d gatedSubmit) marginOf(op blockdev.Op) time.Duration {
 	return d.g.margin
 }
 
-// counted makes op leave the gate when it is over.
+// counted makes op leave the gate when it is over. The device asks the gate again when the turn of op comes: what was
+// admitted and then waited in a queue until the lease had no room comes back to the gate.
 func (d gatedSubmit) counted(op blockdev.Op) blockdev.Op {
-	done := op.Done
-	op.Done = func(err error) {
+	sent := op
+	sent.Begin = func() bool { return op.MayBegin() && d.g.admits(d.marginOf(op)) }
+	sent.Done = func(err error) {
 		d.g.leave()
-		done(err)
+		if errors.Is(err, blockdev.ErrNotBegun) && op.MayBegin() {
+			d.g.s.Go("gate", func() { d.wait([]blockdev.Op{op}) })
+			return
+		}
+		op.Done(err)
 	}
-	return op
+	return sent
 }

@@ -42,6 +42,9 @@ var layers = map[string][]string{
 	"journal": {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
 	"cluster": {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
 
+	// One node's wiring, for the command and the simulator.
+	"member": {"ondisk", "ondisk/blockdev", "ondisk/sched", "ondisk/volume", "journal", "dlm", "cluster", "cluster/...", "fs"},
+
 	"fs":              {"ondisk", "ondisk/blockdev", "ondisk/sched", "journal", "dlm", "cluster/view"},
 	"fs/posixtest":    {},
 	"fs/fusefs":       {"fs"},
