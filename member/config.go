@@ -41,6 +41,8 @@ type Config struct {
 	OnView func(view.View)
 	// OnState tells of each change of state, one call at a time. It must not block, nor call Leave or Kill.
 	OnState func(cluster.State, cluster.Reason)
+	// OnReplay tells of each journal that had to be brought home, and was. It must not block.
+	OnReplay func(Replayed)
 	// OnWithdraw is called once if the node can use the volume no more. It must not block.
 	OnWithdraw func(error)
 }
@@ -59,6 +61,9 @@ func (c *Config) fill() {
 	}
 	if c.OnState == nil {
 		c.OnState = func(cluster.State, cluster.Reason) {}
+	}
+	if c.OnReplay == nil {
+		c.OnReplay = func(Replayed) {}
 	}
 	if c.OnWithdraw == nil {
 		c.OnWithdraw = func(error) {}

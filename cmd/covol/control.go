@@ -15,10 +15,12 @@ import (
 //
 //	GET  /v1/status               statusReport
 //	GET  /v1/locks                lockReport
+//	GET  /v1/events[?since=RFC3339][&last=N][&follow=true]  eventLines, one a line
 //	POST /v1/umount[?force=true]  leaves, and answers once that is over; 409 while the mount is in use
 const (
 	pathStatus = "/v1/status"
 	pathLocks  = "/v1/locks"
+	pathEvents = "/v1/events"
 	pathUmount = "/v1/umount"
 )
 
@@ -37,8 +39,9 @@ type controlServer struct {
 func serveControl(ln net.Listener, s *session) *controlServer {
 	c := &controlServer{s: s}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, r *http.Request) { answer(w, 200, s.status(r.Context())) })
+	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, s.status()) })
 	mux.HandleFunc("GET "+pathLocks, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, s.lockReport()) })
+	mux.HandleFunc("GET "+pathEvents, c.events)
 	mux.HandleFunc("POST "+pathUmount, c.umount)
 	c.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = c.http.Serve(ln) }()

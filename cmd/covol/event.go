@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/covol/covol/cmd/covol/internal/events"
+	"github.com/covol/covol/member"
 )
 
 // Where events are kept: STATE/NODE/VOLUME/events, with a note of the mount beside it.
@@ -107,11 +108,24 @@ func (s *session) closeEvents(result error) {
 // event is an event about this node.
 func (n *node) event(kind events.Kind, text string) events.Event {
 	e := events.Event{Kind: kind, Node: n.cfg.Name, Text: text}
-	if n.Node == nil {
-		return e
+	if m := n.up.Load(); m != nil {
+		id := m.ID()
+		slot := int(id.Slot)
+		e.Slot, e.Incarnation, e.Epoch = &slot, uint32(id.Incarnation), uint64(m.View().Epoch)
 	}
-	id := n.ID()
-	slot := int(id.Slot)
-	e.Slot, e.Incarnation, e.Epoch = &slot, uint32(id.Incarnation), uint64(n.View().Epoch)
 	return e
+}
+
+// tell passes an event on, if somebody listens.
+func (n *node) tell(e events.Event) {
+	if n.cfg.OnEvent != nil {
+		n.cfg.OnEvent(e)
+	}
+}
+
+// replayed tells of a journal that this node has brought home.
+func (n *node) replayed(r member.Replayed) {
+	slot := int(r.Slot)
+	n.tell(events.Event{Kind: events.Replayed, Node: n.cfg.Name, Slot: &slot,
+		Text: fmt.Sprintf("journal brought home: %d transactions, %d blocks", r.Groups, r.Applied)})
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/covol/covol/cluster"
+	"github.com/covol/covol/cmd/covol/internal/events"
 	"github.com/covol/covol/member"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev/filedev"
@@ -21,7 +23,13 @@ type nodeConfig struct {
 	Bind    string   // host:port to listen on; empty: any port of the address that fits the device
 	Join    []string // addresses of nodes to tell of this one at once
 	OneHost bool     // no other host sees the device
-	Log     *slog.Logger
+	// StateDir is where the node keeps its events; empty or noState: nowhere.
+	StateDir string
+	Log      *slog.Logger
+	// OnOpen is called with the node once its device is open and the volume known.
+	OnOpen func(*node)
+	// OnEvent takes what happens. It must not block. Nil: nobody is told.
+	OnEvent func(events.Event)
 	// OnWithdraw is called once when the node can use the volume no more.
 	OnWithdraw func(error)
 }
@@ -36,6 +44,7 @@ type node struct {
 	data  *filedev.Device
 	io    *counted
 	peers *peers
+	up    atomic.Pointer[member.Node] // Node, once it is there
 }
 
 // startNode joins the cluster of a volume and mounts the filesystem inside this process.
@@ -55,14 +64,18 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.peers, err = listen(n); err != nil {
 		return err
 	}
+	if n.cfg.OnOpen != nil {
+		n.cfg.OnOpen(n)
+	}
 	c, err := n.memberConfig(n.peers.addr)
 	if err != nil {
 		return err
 	}
-	c.Network, c.OnView = n.peers.start, n.peers.onView
+	c.Network, c.OnView, c.OnReplay = n.peers.start, n.peers.onView, n.replayed
 	if n.Node, err = member.Start(ctx, c); err != nil {
 		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
 	}
+	n.up.Store(n.Node)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"time"
 
@@ -17,7 +16,8 @@ import (
 type statusReport struct {
 	Dir       string         `json:"dir"`
 	PID       int            `json:"pid"`
-	State     string         `json:"state"` // joining, active, paused, leaving, left, withdrawn
+	StateDir  string         `json:"state_dir,omitempty"` // where it keeps events; absent: in memory
+	State     string         `json:"state"`               // joining, active, paused, leaving, left, withdrawn
 	Reason    string         `json:"reason,omitempty"`
 	SinceMS   float64        `json:"since_ms"` // of the state
 	Mounted   bool           `json:"mounted"`  // programs may use it
@@ -109,26 +109,25 @@ type counters struct {
 	DeviceWrittenBytes   uint64            `json:"device_written_bytes"`
 }
 
-// statfsTime bounds the look at free space, which waits while the volume is paused.
-const statfsTime = time.Second
-
-// status describes the mount at any time of its life.
-func (s *session) status(ctx context.Context) *statusReport {
+// status describes the mount at any time of its life. It waits for nothing but, for a
+// moment, free space.
+func (s *session) status() *statusReport {
 	s.mu.Lock()
-	n, m, files, leaving := s.node, s.mount, s.files, s.leaving
+	n, joined, m, files, leaving, lost := s.node, s.joined, s.mount, s.files, s.leaving, s.lost
 	s.mu.Unlock()
 	r := &statusReport{
-		Dir: s.dir, PID: os.Getpid(), State: "joining", SinceMS: millis(time.Since(s.started)), UptimeMS: millis(time.Since(s.started)),
-		Node: nodeReport{Name: s.cfg.Name, Slot: -1}, Volume: volumeReport{Device: s.device}, Transport: transportInfo{Name: "bazil"},
+		Dir: s.dir, PID: os.Getpid(), StateDir: s.cfg.StateDir, State: cluster.StateJoining.String(), SinceMS: millis(time.Since(s.started)),
+		UptimeMS: millis(time.Since(s.started)), Node: nodeReport{Name: s.cfg.Name, Slot: -1},
+		Volume: volumeReport{Device: s.device}, Transport: transportInfo{Name: "bazil"},
 	}
 	if n == nil {
 		return r
 	}
-	r.Mounted = !leaving
 	r.Volume = n.volumeReport()
-	if !leaving {
-		r.Volume.Free = free(ctx, files)
+	if !joined {
+		return r
 	}
+	r.Mounted = !leaving
 	r.Transport.Protocol = m.Protocol()
 	r.Transport.Workers, _ = m.Workers()
 	st := n.Status()
@@ -139,25 +138,15 @@ func (s *session) status(ctx context.Context) *statusReport {
 	if leaving && st.State == cluster.StateActive {
 		r.State = cluster.StateLeaving.String()
 	}
-	if lost := n.Lost(); lost != nil {
+	if lost != nil {
 		r.State, r.Reason = cluster.StateWithdrawn.String(), lost.Error()
 	}
+	r.Volume.Free = s.space.look(files, !leaving && r.State == cluster.StateActive.String())
 	r.Node = nodeReport{Name: s.cfg.Name, Slot: int(st.Self.Slot), Incarnation: uint32(st.Self.Incarnation), Addr: n.peers.addr}
 	r.Cluster = n.clusterReport(&st)
 	r.Counters = n.counters()
 	r.Counters.OpenFiles = files.now.Load()
 	return r
-}
-
-func free(ctx context.Context, files *openFiles) *int64 {
-	ctx, cancel := context.WithTimeout(ctx, statfsTime)
-	defer cancel()
-	st, err := files.Statfs(ctx)
-	if err != nil {
-		return nil
-	}
-	n := int64(st.Free) * int64(st.BlockSize)
-	return &n
 }
 
 func (n *node) volumeReport() volumeReport {

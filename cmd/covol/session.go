@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -83,6 +84,24 @@ func (s *session) start(ctx context.Context) error {
 		s.endUse(m)
 	}
 	return nil
+}
+
+// startWithin is start, but after ctx has ended it waits only as long as giving up a join may take: the storage may not
+// answer at all.
+func (s *session) startWithin(ctx context.Context) error {
+	started := make(chan error, 1)
+	go func() { started <- s.start(ctx) }()
+	select {
+	case err := <-started:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-started:
+		return err
+	case <-time.After(joinLimit):
+		return fmt.Errorf("%w, and the storage does not answer", context.Cause(ctx))
+	}
 }
 
 // end asks for the end of the mount, in use or not. It may be called again and then does nothing.

@@ -30,6 +30,9 @@ const helperTime = time.Minute
 // errNoStore says that there is nothing to read yet.
 var errNoStore = errors.New("no events have been stored")
 
+// IsEmpty reports whether err of Read says that there is no store, because nothing has been stored.
+func IsEmpty(err error) bool { return errors.Is(err, errNoStore) }
+
 // append writes events; if the store cannot be used it begins a new one.
 func (d *Disk) append(ctx context.Context, batch []Event) error {
 	err := d.tryAppend(ctx, batch)
