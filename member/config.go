@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/covol/covol/cluster"
+	"github.com/covol/covol/cluster/fence"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/fs"
@@ -27,8 +28,8 @@ type Config struct {
 	Sched   sched.Scheduler
 	Log     *slog.Logger // nil: slog.Default()
 	Rand    io.Reader    // nil: crypto/rand
-	// Takeover lets this node recover dead ones.
-	Takeover bool
+	// Fencing are the methods by which this node proves others dead, as cluster.Config has them.
+	Fencing []fence.Method
 	// Network is called once, when it is known who we are. Nil for Recover, which needs none.
 	Network Network
 
@@ -43,6 +44,8 @@ type Config struct {
 	OnState func(cluster.State, cluster.Reason)
 	// OnReplay tells of each journal that had to be brought home, and was. It must not block.
 	OnReplay func(Replayed)
+	// OnEvent tells of what happens to the nodes of the volume, as cluster.Config.OnEvent.
+	OnEvent func(cluster.Event)
 	// OnWithdraw is called once if the node can use the volume no more. It must not block.
 	OnWithdraw func(error)
 }
