@@ -38,6 +38,8 @@ type Config struct {
 	// Locks puts something between filesystem and lock manager, to count or to watch; nil for nothing.
 	Locks func(view.NodeID, fs.LockManager) fs.LockManager
 
+	// OnBegun is given the node while Start still works on it. Until Start has returned only Status and Fence may be used.
+	OnBegun func(*Node)
 	// OnView tells of each view before the lock manager learns of it, after Network. It must not block, nor call Leave.
 	OnView func(view.View)
 	// OnState tells of each change of state, one call at a time. It must not block, nor call Leave or Kill.
@@ -58,6 +60,9 @@ type Network func(self view.NodeID, refresh func()) (locks, control dlm.Transpor
 func (c *Config) fill() {
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.OnBegun == nil {
+		c.OnBegun = func(*Node) {}
 	}
 	if c.OnView == nil {
 		c.OnView = func(view.View) {}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/cmd/covol/internal/events"
 	"github.com/covol/covol/member"
 )
@@ -109,9 +110,10 @@ func (s *session) closeEvents(result error) {
 func (n *node) event(kind events.Kind, text string) events.Event {
 	e := events.Event{Kind: kind, Node: n.cfg.Name, Text: text}
 	if m := n.up.Load(); m != nil {
-		id := m.ID()
-		slot := int(id.Slot)
-		e.Slot, e.Incarnation, e.Epoch = &slot, uint32(id.Incarnation), uint64(m.View().Epoch)
+		if st := m.Status(); st.Self.Incarnation > 0 {
+			slot := int(st.Self.Slot)
+			e.Slot, e.Incarnation, e.Epoch = &slot, uint32(st.Self.Incarnation), uint64(st.View.Epoch)
+		}
 	}
 	return e
 }
@@ -121,6 +123,16 @@ func (n *node) tell(e events.Event) {
 	if n.cfg.OnEvent != nil {
 		n.cfg.OnEvent(e)
 	}
+}
+
+// happened passes on what the cluster tells. Of its own withdrawal the node tells itself, for that may have begun in the
+// filesystem.
+func (n *node) happened(e cluster.Event) {
+	if e.Kind == cluster.EventWithdrawn {
+		return
+	}
+	slot := int(e.Slot)
+	n.tell(events.Event{Kind: events.Kind(e.Kind.String()), Node: e.Node, Slot: &slot, Epoch: uint64(e.Epoch), Text: e.Text})
 }
 
 // replayed tells of a journal that this node has brought home.

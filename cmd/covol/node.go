@@ -44,7 +44,7 @@ type node struct {
 	data  *filedev.Device
 	io    *counted
 	peers *peers
-	up    atomic.Pointer[member.Node] // Node, once it is there
+	up    atomic.Pointer[member.Node] // Node, while it joins already
 }
 
 // startNode joins the cluster of a volume and mounts the filesystem inside this process.
@@ -72,10 +72,10 @@ func (n *node) start(ctx context.Context) (err error) {
 		return err
 	}
 	c.Network, c.OnView, c.OnReplay = n.peers.start, n.peers.onView, n.replayed
+	c.OnBegun, c.OnEvent = n.up.Store, n.happened
 	if n.Node, err = member.Start(ctx, c); err != nil {
 		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
 	}
-	n.up.Store(n.Node)
 	return nil
 }
 
