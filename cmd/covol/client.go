@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // errNoMount says that no covol process serves a directory.
@@ -105,6 +107,28 @@ func (c *controlClient) status(ctx context.Context) (*statusReport, error) {
 func (c *controlClient) locks(ctx context.Context) (*lockReport, error) {
 	var r lockReport
 	return &r, c.call(ctx, http.MethodGet, pathLocks, &r)
+}
+
+// pid is the process that listens on the socket, whether or not it answers.
+func (c *controlClient) pid() (int, error) {
+	conn, err := net.Dial("unix", c.socket)
+	if err != nil {
+		return 0, fmt.Errorf("process of the mount: %w", err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("process of the mount: %w", err)
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return 0, fmt.Errorf("process of the mount: %w", err)
+	}
+	if credErr != nil {
+		return 0, fmt.Errorf("process of the mount: %w", credErr)
+	}
+	return int(cred.Pid), nil
 }
 
 // umount returns once the node has left.

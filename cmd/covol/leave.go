@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/covol/covol/cluster"
 )
 
 const (
@@ -61,10 +63,13 @@ func (s *session) leave() error {
 // watchLeave ends the patience with a node that leaves. After its lease and all that others wait for beyond it, others
 // may take it for dead: then there is no point in waiting for the storage any longer.
 func (s *session) watchLeave(ctx context.Context, cancel context.CancelCauseFunc) {
-	n, begun := s.node, time.Now()
+	n, begun, moving := s.node, time.Now(), time.Now()
 	p := n.super.Profile
 	for ctx.Err() == nil {
 		st := n.Status()
+		if st.Reason.Cause != cluster.CauseStalled {
+			moving = time.Now()
+		}
 		switch silent := p.Lease - st.LeaseLeft; {
 		case n.Lost() != nil:
 			if time.Since(begun) > lostLimit {
@@ -72,6 +77,8 @@ func (s *session) watchLeave(ctx context.Context, cancel context.CancelCauseFunc
 			}
 		case silent > p.Wait():
 			cancel(fmt.Errorf("the storage has not answered for %s", ago(silent)))
+		case time.Since(moving) > p.Wait():
+			cancel(fmt.Errorf("I/O has been at the storage for more than %s", ago(time.Since(moving))))
 		case time.Since(begun) > s.limit:
 			cancel(fmt.Errorf("leaving took longer than %s", ago(s.limit)))
 		}

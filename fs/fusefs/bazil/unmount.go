@@ -52,14 +52,15 @@ func (m *Mount) Abort() error {
 
 // Cut takes the mount out of the tree and aborts it, without waiting for anything, for a process that ends.
 func (m *Mount) Cut() error {
-	err := m.unmount(unix.MNT_DETACH | unix.MNT_FORCE)
+	aborted := m.Abort() // first: programs are let go, whatever becomes of the rest
+	err := m.unmount(unix.MNT_DETACH)
 	if errors.Is(err, errNotThere) {
 		err = nil
 	}
 	if err != nil {
 		err = fmt.Errorf("detach %s: %w", m.dir, err)
 	}
-	return errors.Join(err, m.Abort())
+	return errors.Join(aborted, err)
 }
 
 // Detach takes the mount out of the tree at once and goes on serving those who still use it; Done tells when the last
@@ -141,6 +142,17 @@ func (m *Mount) abort() error {
 		return err
 	}
 	return nil
+}
+
+// CutOff takes the covol mount at dir, whose process does not answer any more, out of the tree and aborts it, so that
+// programs get ENOTCONN. Nothing is done if there is none.
+func CutOff(dir string) error {
+	mi, err := findMount(dir)
+	if err != nil || mi == nil || mi.fstype != "fuse."+subtype {
+		return err
+	}
+	m := &Mount{dir: dir, device: mi.device}
+	return m.Cut()
 }
 
 func (m *Mount) abortAt(fusectl string) error {
