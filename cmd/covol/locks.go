@@ -58,7 +58,7 @@ func (o *locksOptions) run(ctx context.Context, a []string) error {
 		}
 		want = c.socket
 	}
-	all, errs := askLocks(ctx, sockets)
+	all, errs := askLocks(ctx, sockets, want)
 	reports := []*lockReport{}
 	for i, r := range all {
 		if want != "" && sockets[i] != want {
@@ -85,17 +85,22 @@ func (o *locksOptions) run(ctx context.Context, a []string) error {
 	return o.print(reports, want != "")
 }
 
-// peerTime bounds the answer of each mount: one that is stopped must not keep what the others say.
-const peerTime = 3 * time.Second
+// peerTime bounds the answer of mounts that only add to what another one says: they may be stopped.
+const peerTime = time.Second
 
-// askLocks asks all mounts at once. A report is nil where there is an error.
-func askLocks(ctx context.Context, sockets []string) ([]*lockReport, []error) {
+// askLocks asks all mounts at once; want is the one that matters, all do if it is empty. A report is nil where there is
+// an error.
+func askLocks(ctx context.Context, sockets []string, want string) ([]*lockReport, []error) {
 	reports, errs := make([]*lockReport, len(sockets)), make([]error, len(sockets))
-	ctx, cancel := context.WithTimeout(ctx, peerTime)
-	defer cancel()
 	var wg sync.WaitGroup
 	for i, socket := range sockets {
+		limit := askTime
+		if want != "" && socket != want {
+			limit = peerTime
+		}
 		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
 			if r, err := newClient(socket).locks(ctx); err != nil {
 				errs[i] = err
 			} else {

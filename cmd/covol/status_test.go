@@ -34,7 +34,7 @@ func TestStatus(t *testing.T) {
 	assert.Positive(t, *r.Volume.Free)
 	assert.Equal(t, "bazil", r.Transport.Name)
 	require.NotNil(t, r.Cluster)
-	assert.Equal(t, []string{"host lock", "lease"}, r.Cluster.Fencing)
+	assert.Equal(t, []string{"host", "lease"}, r.Cluster.Fencing)
 	assert.Positive(t, r.Cluster.LeaseLeftMS)
 	require.Len(t, r.Cluster.Members, 2)
 	self, other := r.Cluster.Members[0], r.Cluster.Members[1]
@@ -56,7 +56,7 @@ func TestStatus(t *testing.T) {
 	}
 	assert.Equal(t, 2, found, "status without a directory lists all mounts")
 	text := ok(t, "status", a.dir)
-	for _, want := range []string{"node a is active", "seen", "bazil", "host lock, then lease", "127.0.0.1:"} {
+	for _, want := range []string{"node a is active", "seen", "bazil", "host, then lease", "127.0.0.1:"} {
 		assert.Contains(t, text, want)
 	}
 	assert.Contains(t, ok(t, "status"), a.dir)
@@ -95,13 +95,16 @@ func TestLocks(t *testing.T) {
 	r := into[lockReport](t, ok(t, "locks", "--json", a.dir))
 	assert.Equal(t, "a", r.Node)
 	ex := 0
+	var paths []string
 	for _, l := range r.Locks {
 		if l.Mode == "EX" && strings.HasPrefix(l.Resource, "inode/") {
 			ex++
 			require.NotNil(t, l.Master)
+			paths = append(paths, l.Path)
 		}
 	}
 	assert.Positive(t, ex)
+	assert.Contains(t, paths, "/f")
 	assert.Contains(t, ok(t, "locks", a.dir), "RESOURCE")
 	assert.NotEmpty(t, into[[]lockReport](t, ok(t, "locks", "--json")))
 
@@ -120,7 +123,7 @@ func TestLocks(t *testing.T) {
 			return false
 		}
 		w := r.Blocked[0]
-		return w.Node.Name == "b" && len(w.By) == 1 && w.By[0].Name == "a" && w.By[0].Mode == "EX" && w.Path == "/g" && w.ForMS > 0
+		return w.Node.Name == "b" && len(w.By) == 1 && w.By[0].Name == "a" && w.By[0].Mode == "EX" && w.ForMS > 0
 	}, patience, 20*time.Millisecond)
 	assert.Contains(t, ok(t, "locks", "--blocked", b.dir), "a EX (holds)")
 	select {
