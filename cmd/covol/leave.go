@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/covol/covol/cluster"
+	"github.com/covol/covol/cmd/covol/internal/events"
+	"github.com/covol/covol/fs/fusefs/bazil"
 )
 
 const (
@@ -86,14 +88,12 @@ func (s *session) watchLeave(ctx context.Context, cancel context.CancelCauseFunc
 	}
 }
 
-// ender is what of a mount is needed to give it up.
-type ender interface{ Cut() error }
-
 // giveUp ends as a crash would, but lets go of programs first.
-func (s *session) giveUp(n *node, m ender, cause error, done <-chan error) error {
+func (s *session) giveUp(n *node, m *bazil.Mount, cause error, done <-chan error) error {
 	err := hint(fmt.Errorf("%w: %w: %s", errGaveUp, cause, "what was not yet stable is lost"),
 		"The journal of this node is replayed by the next mount, or by another node.")
 	s.log.Error("giving up: the mount is cut off and the node ends as by a crash", "reason", cause)
+	s.events.Add(n.event(events.Aborted, cause.Error()))
 	n.Kill()
 	if e := m.Cut(); e != nil {
 		err = errors.Join(err, e)

@@ -20,15 +20,13 @@ const (
 	Joined     Kind = "joined"      // a node is in the view
 	Left       Kind = "left"        // a node is out of it, in order
 	Suspected  Kind = "suspected"   // no sign of life of a node
-	Cleared    Kind = "cleared"     // a suspected node is alive
-	Dead       Kind = "dead"        // and this is proven
+	Dead       Kind = "dead"        // and this is proven: the text says how
 	Fenced     Kind = "fenced"      // a node cannot write any more
 	Recovered  Kind = "recovered"   // what a dead node held is free again
 	Replayed   Kind = "replayed"    // its journal has been brought home
 	Paused     Kind = "paused"      // I/O waits
 	Resumed    Kind = "resumed"     // and goes on
 	Withdrawn  Kind = "withdrawn"   // this node has stopped using the volume
-	Refused    Kind = "refused"     // a command was, such as a check of a volume in use
 	Aborted    Kind = "aborted"     // the end of a mount was forced
 	Asked      Kind = "asked"       // a person has asked for something
 	StoreFault Kind = "event-store" // events are missing, and why
@@ -42,8 +40,7 @@ type Event struct {
 	Slot        *int      `json:"slot,omitempty"`
 	Incarnation uint32    `json:"incarnation,omitempty"`
 	Epoch       uint64    `json:"epoch,omitempty"`
-	Proof       string    `json:"proof,omitempty"` // of a death, as "host lock"
-	Text        string    `json:"text,omitempty"`  // for people
+	Text        string    `json:"text,omitempty"` // for people
 }
 
 // maxText bounds Event.Text, in bytes: errors may hold anything.

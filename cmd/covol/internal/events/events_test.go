@@ -44,7 +44,7 @@ func numbered(from, n int) []Event {
 	for i := range all {
 		slot := (from + i) % 8
 		all[i] = Event{Time: time.Unix(1_700_000_000, int64(from+i)), Kind: Dead, Node: fmt.Sprint("n", from+i), Slot: &slot,
-			Incarnation: 7, Epoch: uint64(from + i), Proof: "host lock", Text: strings.Repeat("x", i%500)}
+			Incarnation: 7, Epoch: uint64(from + i), Text: strings.Repeat("x", i%500)}
 	}
 	return all
 }
