@@ -23,9 +23,11 @@ func (n *Node) replay(ctx context.Context, gate *cluster.Gate, slot view.Slot) e
 		return err
 	}
 	n.cfg.Log.Info("journal replayed", "slot", slot, "transactions", stats.Groups, "blocks", stats.Applied)
+	r := Replayed{Slot: slot, Groups: stats.Groups, Applied: stats.Applied}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.replays = append(n.replays, Replayed{Slot: slot, Groups: stats.Groups, Applied: stats.Applied})
+	n.replays = append(n.replays, r)
+	n.mu.Unlock()
+	n.cfg.OnReplay(r)
 	return nil
 }
 
