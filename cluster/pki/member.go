@@ -75,6 +75,47 @@ func Init(dir Dir, cluster, node string, now time.Time, force bool) (*Member, er
 	return m, m.install(force, now)
 }
 
+// Enrol makes a node's directory on the issuer itself, without a token: for nodes of one host, as in a lab. A name that
+// has a certificate gets a new key only with force, which also overwrites the directory.
+func (m *Member) Enrol(dir Dir, node string, now time.Time, force bool) (*Member, error) {
+	if !m.Issuer() {
+		return nil, ErrNotIssuer
+	}
+	if err := CheckName(node); err != nil {
+		return nil, err
+	}
+	if err := dir.prepare(force); err != nil {
+		return nil, err
+	}
+	s, err := m.Dir.lockTokens()
+	if err != nil {
+		return nil, err
+	}
+	defer s.unlock()
+	old, err := m.Dir.issued(node)
+	switch {
+	case err != nil:
+		return nil, err
+	case old != nil && !force:
+		return nil, fmt.Errorf("certificate of node %q: %w", node, ErrExists)
+	}
+	key, err := newNodeKey()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := m.authority.issue(node, key.Public(), now)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Dir.record(cert, now); err != nil {
+		return nil, err
+	}
+	info := m.Info
+	info.Node = node
+	n := &Member{Dir: dir, Info: info, CA: m.CA, Cert: cert, Key: key, Gossip: m.Gossip}
+	return n, n.install(force, now)
+}
+
 // install writes the directory.
 func (m *Member) install(force bool, now time.Time) error {
 	if force {

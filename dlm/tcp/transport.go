@@ -113,7 +113,7 @@ func (t *Transport) setMembers(ch byte, members []view.Member) {
 		}
 	}
 	for slot, p := range t.peers {
-		if m, ok := want[slot]; !ok || m.NodeID != p.id || m.Addr != p.addr {
+		if m, ok := want[slot]; !ok || m.NodeID != p.id || m.Name != p.name || m.Addr != p.addr {
 			p.stop()
 			delete(t.peers, slot)
 		}
