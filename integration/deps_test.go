@@ -45,6 +45,9 @@ var layers = map[string][]string{
 	// Who may talk, and who seems to be there. Neither knows the disk, which decides.
 	"cluster/pki": {},
 
+	// One node's wiring, for the command and the simulator.
+	"member": {"ondisk", "ondisk/blockdev", "ondisk/sched", "ondisk/volume", "journal", "dlm", "cluster", "cluster/...", "fs"},
+
 	"fs":              {"ondisk", "ondisk/blockdev", "ondisk/sched", "journal", "dlm", "cluster/view"},
 	"fs/posixtest":    {},
 	"fs/fusefs":       {"fs"},
