@@ -17,7 +17,7 @@ type Issuer struct {
 	dir Dir
 	now func() time.Time
 	log *slog.Logger
-	// onJoin, if not nil, is called after a node was let in by a token, before it hears of it.
+	// onJoin, if not nil, is called after a node was let in by a token and has the answer.
 	onJoin func(TokenID, string)
 	open   chan struct{} // a token per connection
 
@@ -41,7 +41,8 @@ const (
 	exporterSize   = 32
 )
 
-// NewIssuer serves the cluster in dir, which must have the key of the authority.
+// NewIssuer serves the cluster in dir, which must have the key of the authority. onJoin, if not nil, is called by Serve
+// for each node that was let in, after it was answered.
 func NewIssuer(dir Dir, now func() time.Time, log *slog.Logger, onJoin func(TokenID, string)) (*Issuer, error) {
 	m, err := Load(dir)
 	if err != nil {
@@ -142,7 +143,11 @@ func (i *Issuer) exchange(raw net.Conn) (string, error) {
 	if err := writeMessage(conn, answer{Version: wireVersion, Name: m.Info.Name, Cert: cert.Raw, Gossip: m.Gossip}); err != nil {
 		return "", fmt.Errorf("%s, but the answer did not arrive: %w", what, err)
 	}
-	return what, conn.CloseWrite()
+	err = conn.CloseWrite()
+	if i.onJoin != nil && req.Kind == kindJoin {
+		i.onJoin(req.Token, req.Node)
+	}
+	return what, err
 }
 
 func (i *Issuer) decide(m *Member, cs tls.ConnectionState, req *request) (cert *x509.Certificate, what string, err error) {
@@ -203,9 +208,6 @@ func (i *Issuer) join(m *Member, cs tls.ConnectionState, req *request) (*x509.Ce
 	}
 	if err := i.dir.record(cert, now); err != nil {
 		return nil, err
-	}
-	if i.onJoin != nil {
-		i.onJoin(req.Token, req.Node)
 	}
 	return cert, nil
 }

@@ -124,6 +124,7 @@ func (l *lab) remove(nodes []*labNode) error {
 			rm(path)
 		}
 	}
+	errs = append(errs, os.RemoveAll(l.clusterRoot()))
 	rm(l.image())
 	rm(filepath.Join(l.dir, ".lock"))
 	if err := os.Remove(l.dir); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {

@@ -21,6 +21,7 @@ type nodeConfig struct {
 	Bind    string   // host:port to listen on; empty: any port of the address that fits the device
 	Join    []string // addresses of nodes to tell of this one at once
 	OneHost bool     // no other host sees the device
+	Secure  security // how nodes know each other
 	Log     *slog.Logger
 	// OnWithdraw is called once when the node can use the volume no more.
 	OnWithdraw func(error)
@@ -64,6 +65,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.Node, err = member.Start(ctx, c); err != nil {
 		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
 	}
+	n.peers.member.Store(n.Node)
 	return nil
 }
 

@@ -7,11 +7,13 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/dlm/tcp"
+	"github.com/covol/covol/member"
 	"github.com/covol/covol/ondisk"
 )
 
@@ -21,10 +23,14 @@ type peers struct {
 	ln    net.Listener
 	addr  string // that others reach us at
 	first sync.Once
+	// member is set once the node is in; suspicions before that are of no use.
+	member atomic.Pointer[member.Node]
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
 	net *tcp.Transport
+	// GUARDED_BY(mu)
+	gossip *gossip
 }
 
 // announceTime bounds one attempt to tell a node of this one.
@@ -62,6 +68,10 @@ func listen(n *node) (*peers, error) {
 		}
 		p.addr = net.JoinHostPort(host, strconv.Itoa(tcpAddr.Port))
 	}
+	if err := n.cfg.Secure.allows(ln.Addr(), n.cfg.Join); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -94,18 +104,32 @@ func hostAddress() (string, error) {
 
 // start begins to talk as the given life of the node; see member.Network.
 func (p *peers) start(self view.NodeID, refresh func()) (locks, control dlm.Transport, err error) {
-	t, err := tcp.New(tcp.Config{Self: self, Volume: p.n.super.UUID, Listener: p.ln, Log: p.n.cfg.Log, OnStranger: refresh})
+	cfg := tcp.Config{Self: self, Volume: p.n.super.UUID, Listener: p.ln, Log: p.n.cfg.Log, OnStranger: refresh}
+	if c := p.n.cfg.Secure.creds; c != nil {
+		cfg.TLS, cfg.CheckPeer = c.TLS(), c.CheckPeer
+	}
+	t, err := tcp.New(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
+	g, err := startGossip(p, self, t.Channel(tcp.ChannelGossip))
+	if err != nil { // a help, not a need
+		p.n.cfg.Log.Warn("no gossip: a dead node is noticed by its heartbeat only", "err", err)
+	}
 	p.mu.Lock()
-	p.net = t
+	p.net, p.gossip = t, g
 	p.mu.Unlock()
 	return t.Channel(tcp.ChannelLocks), t.Channel(tcp.ChannelControl), nil
 }
 
 // onView makes the node known to the others when it has become a member.
 func (p *peers) onView(v view.View) {
+	p.mu.Lock()
+	g := p.gossip
+	p.mu.Unlock()
+	if g != nil {
+		g.SetView(v)
+	}
 	p.first.Do(func() { go p.announce(v.Members) })
 }
 
@@ -167,8 +191,11 @@ func (p *peers) info() []tcp.PeerInfo {
 
 func (p *peers) close() {
 	p.mu.Lock()
-	t := p.net
+	t, g := p.net, p.gossip
 	p.mu.Unlock()
+	if g != nil {
+		g.end()
+	}
 	if t != nil {
 		_ = t.Close()
 	}

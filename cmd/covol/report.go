@@ -63,6 +63,8 @@ type clusterReport struct {
 	Disk        string         `json:"disk_error,omitempty"`
 	IOWaiting   int            `json:"io_waiting"` // at the gate
 	IOInFlight  int            `json:"io_in_flight"`
+	Secured     string         `json:"secured"` // how nodes know each other
+	Gossip      []gossipReport `json:"gossip"`  // a rumour: decides nothing
 	Members     []memberReport `json:"members"`
 	Waits       []waitReport   `json:"waits"`
 }
@@ -170,7 +172,7 @@ func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 	r := &clusterReport{
 		Epoch: uint64(st.View.Epoch), DiskEpoch: uint64(st.DiskEpoch), LeaseLeftMS: millis(st.LeaseLeft), Fencing: st.Fencing,
 		Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
-		Members: []memberReport{}, Waits: []waitReport{},
+		Secured: n.cfg.Secure.String(), Gossip: n.peers.gossipReport(), Members: []memberReport{}, Waits: []waitReport{},
 	}
 	connected, why := map[view.NodeID]bool{}, map[view.NodeID]string{}
 	for _, p := range n.peers.info() {

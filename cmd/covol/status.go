@@ -134,6 +134,7 @@ func (c *clusterReport) print(w io.Writer, r *statusReport) {
 	fmt.Fprintf(w, "node       slot %d, incarnation %d, at %s\n", r.Node.Slot, r.Node.Incarnation, r.Node.Addr)
 	fmt.Fprintf(w, "cluster    epoch %d, profile %s, lease left %s\n", c.Epoch, r.Volume.Profile, ago(fromMillis(c.LeaseLeftMS)))
 	fmt.Fprintf(w, "fencing    %s; views by %s\n", strings.Join(c.Fencing, ", then "), c.Views)
+	fmt.Fprintf(w, "network    %s; gossip: %s\n", c.Secured, rumours(c.Gossip))
 	if c.Heartbeat != "" {
 		fmt.Fprintf(w, "heartbeat  %s\n", c.Heartbeat)
 	}

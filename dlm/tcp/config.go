@@ -18,6 +18,7 @@ const Version = 1
 const (
 	ChannelLocks   byte = 0
 	ChannelControl byte = 1
+	ChannelGossip  byte = 2 // where the gossip of a node is
 
 	channelKeepalive byte = 255
 )

@@ -8,7 +8,7 @@
 //
 //	0  le32  length of what follows the checksum, 1 to maxFrame
 //	4  le32  CRC32C of what follows
-//	8  u8    channel: 0 lock manager, 1 cluster control, 255 keepalive
+//	8  u8    channel: 0 lock manager, 1 cluster control, 2 addresses of gossip, 255 keepalive
 //	9  ...   message
 //
 // A frame that does not fit this, a silence of three keepalives, or any error ends the connection; the dialer makes
