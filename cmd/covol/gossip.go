@@ -96,16 +96,22 @@ func rumours(list []gossipReport) string {
 	if len(list) == 0 {
 		return "none"
 	}
-	alive := 0
+	alive := map[string]bool{}
+	for _, g := range list {
+		alive[g.Name] = alive[g.Name] || serf.Status(g.Status) == serf.Alive
+	}
+	count := 0
 	var rest []string
 	for _, g := range list {
 		switch serf.Status(g.Status) {
 		case serf.Alive:
-			alive++
+			count++
 		case serf.Left: // as it should be
 		default:
-			rest = append(rest, g.Name+" "+g.Status)
+			if !alive[g.Name] { // else an earlier life
+				rest = append(rest, g.Name+" "+g.Status)
+			}
 		}
 	}
-	return strings.Join(append([]string{fmt.Sprintf("%d alive", alive)}, rest...), ", ")
+	return strings.Join(append([]string{fmt.Sprintf("%d alive", count)}, rest...), ", ")
 }

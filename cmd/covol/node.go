@@ -57,6 +57,9 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.peers, err = listen(n); err != nil {
 		return err
 	}
+	if err := n.peers.probe(ctx); err != nil {
+		return err
+	}
 	c, err := n.memberConfig(n.peers.addr)
 	if err != nil {
 		return err

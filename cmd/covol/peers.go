@@ -10,11 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/dlm/tcp"
 	"github.com/covol/covol/member"
 	"github.com/covol/covol/ondisk"
+	"github.com/covol/covol/ondisk/sched"
 )
 
 // peers is the way to the other nodes: a listener from the start, connections once the node has its identity.
@@ -104,10 +106,8 @@ func hostAddress() (string, error) {
 
 // start begins to talk as the given life of the node; see member.Network.
 func (p *peers) start(self view.NodeID, refresh func()) (locks, control dlm.Transport, err error) {
-	cfg := tcp.Config{Self: self, Volume: p.n.super.UUID, Listener: p.ln, Log: p.n.cfg.Log, OnStranger: refresh}
-	if c := p.n.cfg.Secure.creds; c != nil {
-		cfg.TLS, cfg.CheckPeer = c.TLS(), c.CheckPeer
-	}
+	cfg := p.config()
+	cfg.Self, cfg.Listener, cfg.Log, cfg.OnStranger = self, p.ln, p.n.cfg.Log, refresh
 	t, err := tcp.New(cfg)
 	if err != nil {
 		return nil, nil, err
@@ -120,6 +120,55 @@ func (p *peers) start(self view.NodeID, refresh func()) (locks, control dlm.Tran
 	p.net, p.gossip = t, g
 	p.mu.Unlock()
 	return t.Channel(tcp.ChannelLocks), t.Channel(tcp.ChannelControl), nil
+}
+
+// config is what all connections have in common.
+func (p *peers) config() tcp.Config {
+	cfg := tcp.Config{Volume: p.n.super.UUID}
+	if c := p.n.cfg.Secure.creds; c != nil {
+		cfg.TLS, cfg.CheckPeer = c.TLS(), c.CheckPeer
+	}
+	return cfg
+}
+
+const (
+	probeTime  = 2 * time.Second // for one member
+	probeTries = 3               // a member that is just ending looks like one that does not want us
+	probePause = 200 * time.Millisecond
+)
+
+// probe asks the members whether they would talk to this node, before it claims a slot: once it is in the view the others
+// wait for what it has to say. Who does not answer may be dead, and is no reason to stay out.
+func (p *peers) probe(ctx context.Context) error {
+	members, err := cluster.Present(ctx, sched.Real{}, p.n.beat, p.n.super)
+	if err != nil {
+		return nil // an unreadable view is for Join to judge
+	}
+	errs := make([]error, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		if m.Name == p.n.cfg.Name {
+			continue // an earlier life
+		}
+		wg.Go(func() {
+			for range probeTries {
+				if errs[i] = p.probeOne(ctx, m); !errors.Is(errs[i], tcp.ErrRefused) {
+					errs[i] = nil
+					return
+				}
+				time.Sleep(probePause)
+			}
+			errs[i] = fmt.Errorf("node %s at %s: %w", m.Name, m.Addr, errs[i])
+		})
+	}
+	wg.Wait()
+	return hint(errors.Join(errs...), "All nodes of a volume must be of one cluster, or all talk in clear: see covol cluster show here and there.")
+}
+
+func (p *peers) probeOne(ctx context.Context, m view.Member) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	return tcp.Probe(ctx, p.config(), m.Addr, m.Name)
 }
 
 // onView makes the node known to the others when it has become a member.

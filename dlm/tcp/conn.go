@@ -125,7 +125,19 @@ func (t *Transport) Announce(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
-	p := &peer{t: t, id: view.NodeID{Slot: view.NoSlot}, addr: addr, ctx: ctx}
+	return t.announce(ctx, addr, "")
+}
+
+// Probe finds out, for a node that has no identity yet, whether the member of that name at addr would talk to it. An
+// error that is ErrRefused says that one of the two does not accept the other, any other that nobody could be asked.
+func Probe(ctx context.Context, cfg Config, addr, name string) error {
+	cfg.Self = view.NodeID{Slot: view.NoSlot}
+	t := &Transport{cfg: cfg, ctx: ctx, tls: atLeast13(cfg.TLS)}
+	return t.announce(ctx, addr, name)
+}
+
+func (t *Transport) announce(ctx context.Context, addr, name string) error {
+	p := &peer{t: t, id: view.NodeID{Slot: view.NoSlot}, name: name, addr: addr, ctx: ctx}
 	conn, err := t.dialOnce(p)
 	if err == nil {
 		return conn.Close()
@@ -157,13 +169,16 @@ func (t *Transport) secure(conn net.Conn, side func(net.Conn, *tls.Config) *tls.
 	s := side(conn, cfg)
 	err := s.HandshakeContext(t.ctx)
 	var clear tls.RecordHeaderError
+	var network net.Error
 	switch {
 	case errors.As(err, &clear):
 		err = fmt.Errorf("%w: the other side talks in clear, this one TLS", ErrRefused)
 	case cutShort(err):
-		err = fmt.Errorf("handshake: the other side ended the connection; it may talk in clear: %w", err)
-	case err != nil:
+		err = fmt.Errorf("%w: handshake: the other side ended the connection; it may talk in clear: %w", ErrRefused, err)
+	case errors.As(err, &network):
 		err = fmt.Errorf("handshake: %w", explain(err))
+	case err != nil && t.ctx.Err() == nil: // what we do not accept of the other side
+		err = fmt.Errorf("%w: handshake: %w", ErrRefused, err)
 	}
 	return s, err
 }
@@ -215,7 +230,7 @@ func (t *Transport) greet(p *peer, conn net.Conn) error {
 	h, err := readHello(conn)
 	switch {
 	case t.tls == nil && cutShort(err):
-		return fmt.Errorf("%w: the other side ended the connection; it may want TLS", err)
+		return fmt.Errorf("%w: the other side ended the connection; it may want TLS: %w", ErrRefused, err)
 	case err != nil:
 		return explain(err)
 	case h.verdict != welcome:

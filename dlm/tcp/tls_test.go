@@ -115,7 +115,12 @@ func TestTLS_Strangers(t *testing.T) {
 		{"in clear", Config{}, "talks in clear", "it may want TLS"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.cfg.Self = id(0, 1)
+			tc.cfg.Self, tc.cfg.Volume = id(0, 1), volume
+			if err := Probe(t.Context(), tc.cfg, tr.Addr().String(), "n1"); strings.Contains(tc.name, "another node") {
+				require.NoError(t, err, "it may come in, as itself")
+			} else {
+				require.ErrorIs(t, err, ErrRefused)
+			}
 			stranger := start(t, tc.cfg)
 			stranger.Channel(ChannelLocks).SetMembers(members[1:])
 			stranger.Channel(ChannelLocks).Send(1, []byte("evil"))
@@ -138,10 +143,12 @@ func TestTLS_Strangers(t *testing.T) {
 		}
 		require.NoError(t, right.Announce(t.Context(), tr.Addr().String()), "half of the room for strangers is left")
 	})
+	require.NoError(t, Probe(t.Context(), Config{Volume: volume, TLS: all[2].TLS(), CheckPeer: all[2].CheckPeer}, tr.Addr().String(), "n1"))
+	require.ErrorIs(t, Probe(t.Context(), Config{Volume: volume, TLS: all[2].TLS(), CheckPeer: all[2].CheckPeer}, tr.Addr().String(), "n2"), ErrRefused)
 	right.Channel(ChannelLocks).Send(1, []byte("last"))
 	require.Equal(t, "last", <-got)
 	assert.Empty(t, got)
-	assert.EqualValues(t, 1, looks.Load(), "only a node of the cluster makes another one look at the disk")
+	assert.EqualValues(t, 3, looks.Load(), "only a node of the cluster makes another one look at the disk")
 	assert.EqualValues(t, 1, tr.Peers()[0].Connects, "nobody else was taken for the right one")
 }
 
