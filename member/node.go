@@ -149,6 +149,9 @@ func (n *Node) Refresh() {
 	}
 }
 
+// Suspect is a hint that a node may be dead, from who cannot know. The disk is looked at sooner, nothing more.
+func (n *Node) Suspect(name string) { n.mem.Load().Suspect(name) }
+
 // Lost is why the node can use the volume no more, nil if it can.
 func (n *Node) Lost() error {
 	n.mu.Lock()

@@ -124,6 +124,7 @@ func (l *lab) remove(nodes []*labNode) error {
 			rm(path)
 		}
 	}
+	errs = append(errs, os.RemoveAll(l.clusterRoot()))
 	rm(l.image())
 	if err := os.RemoveAll(l.stateDir()); err != nil {
 		errs = append(errs, err)

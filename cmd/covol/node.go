@@ -23,6 +23,7 @@ type nodeConfig struct {
 	Bind    string   // host:port to listen on; empty: any port of the address that fits the device
 	Join    []string // addresses of nodes to tell of this one at once
 	OneHost bool     // no other host sees the device
+	Secure  security // how nodes know each other
 	// StateDir is where the node keeps its events; empty or noState: nowhere.
 	StateDir string
 	Log      *slog.Logger
@@ -68,6 +69,9 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.cfg.OnOpen != nil {
 		n.cfg.OnOpen(n)
 	}
+	if err := n.peers.probe(ctx); err != nil {
+		return err
+	}
 	c, err := n.memberConfig(n.peers.addr)
 	if err != nil {
 		return err
@@ -77,6 +81,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.Node, err = member.Start(ctx, c); err != nil {
 		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
 	}
+	n.peers.member.Store(n.Node)
 	return nil
 }
 

@@ -66,6 +66,8 @@ type clusterReport struct {
 	Disk        string         `json:"disk_error,omitempty"`
 	IOWaiting   int            `json:"io_waiting"` // at the gate
 	IOInFlight  int            `json:"io_in_flight"`
+	Secured     string         `json:"secured"` // how nodes know each other
+	Gossip      []gossipReport `json:"gossip"`  // a rumour: decides nothing
 	Members     []memberReport `json:"members"`
 	Waits       []waitReport   `json:"waits"`
 	Victims     []victimReport `json:"victims"` // nodes whose death is not proven yet
@@ -195,6 +197,7 @@ func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 	r := &clusterReport{
 		Epoch: uint64(st.View.Epoch), DiskEpoch: uint64(st.DiskEpoch), LeaseAgeMS: millis(st.LeaseAge), LeaseLeftMS: millis(st.LeaseLeft),
 		Fencing: st.Fencing, LastProof: st.Fenced, Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
+		Secured: n.cfg.Secure.String(), Gossip: n.peers.gossipReport(),
 		Members: []memberReport{}, Waits: []waitReport{}, Victims: []victimReport{},
 	}
 	connected, why := map[view.NodeID]bool{}, map[view.NodeID]string{}
