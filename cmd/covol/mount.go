@@ -19,6 +19,8 @@ type mountOptions struct {
 	join      []string
 	transport string
 	oneHost   bool
+	fence     []string
+	watchdog  string
 	logLevel  string
 	out, err  io.Writer
 }
@@ -51,6 +53,8 @@ that only the hosts see.`,
 	f.StringSliceVar(&o.join, "join", nil, "HOST:PORT[,...] of nodes to tell of this one at once; a warning if none answers")
 	f.StringVar(&o.transport, "transport", "auto", "how to talk to the kernel: auto, bazil, uring")
 	f.BoolVar(&o.oneHost, "one-host", false, "no other host sees this block device, so locks of this host's kernel decide (files and loop devices: always so)")
+	f.StringSliceVar(&o.fence, "fence", []string{fenceAuto}, "how to prove that a silent node is dead, best first: auto, or METHOD[,METHOD] of host, lease, command=PATH")
+	f.StringVar(&o.watchdog, "watchdog", "", "hardware watchdog, such as /dev/watchdog0: resets this host if the node hangs or loses its lease")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"auto", "bazil", "uring"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
@@ -81,6 +85,9 @@ func (o *mountOptions) check() (slog.Level, error) {
 	if err := checkJoin(o.join); err != nil {
 		return 0, err
 	}
+	if err := fencing(o.fence).check(); err != nil {
+		return 0, err
+	}
 	switch o.transport {
 	case "auto", "bazil":
 		return level, nil
@@ -106,7 +113,7 @@ func (o *mountOptions) run(ctx context.Context, a []string) error {
 	log := slog.New(slog.NewTextHandler(o.err, &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(log)
 	s := newSession(dir, nodeConfig{
-		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, Log: log,
+		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, Fence: o.fence, Watchdog: o.watchdog, Log: log,
 		OnWithdraw: func(err error) {
 			log.Error("this node has withdrawn: every use of the volume fails here until it is unmounted and mounted again", "reason", err)
 		},

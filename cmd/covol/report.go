@@ -57,7 +57,10 @@ type clusterReport struct {
 	Epoch       uint64         `json:"epoch"`
 	DiskEpoch   uint64         `json:"disk_epoch"`
 	LeaseLeftMS float64        `json:"lease_left_ms"`
-	Fencing     []string       `json:"fencing"` // methods in use, best first
+	Fencing     []string       `json:"fencing"`             // methods in use, best first
+	FencedBy    string         `json:"fenced_by,omitempty"` // method of the latest death that this node proved
+	Watchdog    string         `json:"watchdog,omitempty"`
+	Victims     []victimReport `json:"victims"` // suspects whose death is not proven yet
 	Views       string         `json:"views"`   // how they are agreed on
 	Heartbeat   string         `json:"heartbeat_error,omitempty"`
 	Disk        string         `json:"disk_error,omitempty"`
@@ -80,6 +83,14 @@ type memberReport struct {
 	SameHost     bool    `json:"same_host,omitempty"`
 	Connected    bool    `json:"connected"`
 	ConnectError string  `json:"connect_error,omitempty"`
+}
+
+type victimReport struct {
+	Slot     int      `json:"slot"`
+	Name     string   `json:"name"`
+	ForMS    float64  `json:"for_ms"`
+	AtMostMS *float64 `json:"at_most_ms,omitempty"` // absent: until somebody helps
+	Tries    []string `json:"tries"`                // what each method says
 }
 
 type waitReport struct {
@@ -190,8 +201,21 @@ func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 		}
 		r.Members = append(r.Members, m)
 	}
+	r.FencedBy, r.Watchdog, r.Victims = st.Fenced, st.Watchdog, []victimReport{}
+	for i := range st.Victims {
+		r.Victims = append(r.Victims, victimOf(&st.Victims[i], st))
+	}
 	for _, w := range st.Waits {
 		r.Waits = append(r.Waits, waitReport{What: w.What, Slot: slotOf(w.Slot), ForMS: millis(st.Now - w.Since)})
+	}
+	return r
+}
+
+func victimOf(v *cluster.VictimStatus, st *cluster.Status) victimReport {
+	r := victimReport{Slot: int(v.ID.Slot), Name: v.Name, ForMS: millis(st.Now - v.Since), Tries: append([]string{}, v.Tries...)}
+	if v.AtMost >= 0 {
+		ms := millis(v.AtMost)
+		r.AtMostMS = &ms
 	}
 	return r
 }

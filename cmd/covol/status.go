@@ -134,6 +134,19 @@ func (c *clusterReport) print(w io.Writer, r *statusReport) {
 	fmt.Fprintf(w, "node       slot %d, incarnation %d, at %s\n", r.Node.Slot, r.Node.Incarnation, r.Node.Addr)
 	fmt.Fprintf(w, "cluster    epoch %d, profile %s, lease left %s\n", c.Epoch, r.Volume.Profile, ago(fromMillis(c.LeaseLeftMS)))
 	fmt.Fprintf(w, "fencing    %s; views by %s\n", strings.Join(c.Fencing, ", then "), c.Views)
+	if c.FencedBy != "" {
+		fmt.Fprintf(w, "           the latest death was proven by: %s\n", c.FencedBy)
+	}
+	if c.Watchdog != "" {
+		fmt.Fprintf(w, "watchdog   %s\n", c.Watchdog)
+	}
+	for _, v := range c.Victims {
+		most := "until somebody helps: covol node fence"
+		if v.AtMostMS != nil {
+			most = "for " + ago(fromMillis(*v.AtMostMS)) + " at most"
+		}
+		fmt.Fprintf(w, "dead?      %s (slot %d), silent node suspected %s ago; waiting for a proof %s (%s)\n", v.Name, v.Slot, ago(fromMillis(v.ForMS)), most, strings.Join(v.Tries, "; "))
+	}
 	if c.Heartbeat != "" {
 		fmt.Fprintf(w, "heartbeat  %s\n", c.Heartbeat)
 	}

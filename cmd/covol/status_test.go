@@ -34,7 +34,7 @@ func TestStatus(t *testing.T) {
 	assert.Positive(t, *r.Volume.Free)
 	assert.Equal(t, "bazil", r.Transport.Name)
 	require.NotNil(t, r.Cluster)
-	assert.Equal(t, []string{"host lock", "lease"}, r.Cluster.Fencing)
+	assert.Equal(t, []string{"host", "lease"}, r.Cluster.Fencing)
 	assert.Positive(t, r.Cluster.LeaseLeftMS)
 	require.Len(t, r.Cluster.Members, 2)
 	self, other := r.Cluster.Members[0], r.Cluster.Members[1]
@@ -56,7 +56,7 @@ func TestStatus(t *testing.T) {
 	}
 	assert.Equal(t, 2, found, "status without a directory lists all mounts")
 	text := ok(t, "status", a.dir)
-	for _, want := range []string{"node a is active", "seen", "bazil", "host lock, then lease", "127.0.0.1:"} {
+	for _, want := range []string{"node a is active", "seen", "bazil", "host, then lease", "127.0.0.1:"} {
 		assert.Contains(t, text, want)
 	}
 	assert.Contains(t, ok(t, "status"), a.dir)
