@@ -5,6 +5,8 @@
 // # Parts
 //
 //	core.go claim.go decide.go recover.go   what to do next: a pure function of looks at the disk
+//	prove.go fencing.go registrar.go dog.go proofs of death: which method when, hints, a person's word, the watchdog
+//	event.go tales.go teller.go             what is told to people
 //	watch.go mark.go                        is the owner of a slot alive, how a death is written down
 //	expel.go hear.go reach/                 who must go when the network is cut
 //	node.go agent.go                        the shell: Join, Leave; looks, swaps, callbacks
@@ -18,8 +20,8 @@
 //
 //	R1 A slot block changes only by a swap of exactly what was seen. Its owner renews it so, others mark it dead so:
 //	   of a renewal and a mark of death only one can succeed.
-//	R2 A mark of death needs a proof: the block unchanged for 3h and the host's lock of the slot open, or the block
-//	   unchanged for W = L + D + g.
+//	R2 A mark of death needs a proof by a method of package fence, given about exactly the content that the mark
+//	   replaces: the host's lock of the slot open, the block unchanged for W = L + D + g, or the node switched off.
 //	R3 A node takes the lock of its slot before it claims the slot and gives it back after its last write is over.
 //	R4 A life is in the view from before it opens its journal until its journal is closed or replayed: as a member, and
 //	   then in Recovering. So a journal may be dirty only if the view speaks of its slot.

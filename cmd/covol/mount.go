@@ -20,6 +20,8 @@ type mountOptions struct {
 	transport string
 	oneHost   bool
 	security  securityFlags
+	fence     []string
+	watchdog  string
 	logLevel  string
 	stateDir  string
 	out, err  io.Writer
@@ -56,6 +58,8 @@ between nodes of one host, and elsewhere with --insecure only.`,
 	f.BoolVar(&o.oneHost, "one-host", false, "no other host sees this block device, so locks of this host's kernel decide (files and loop devices: always so)")
 	addStateDir(cmd, &o.stateDir)
 	o.security.add(cmd)
+	f.StringSliceVar(&o.fence, "fence", []string{fenceAuto}, "how to prove that a silent node is dead, best first: auto, or METHOD[,METHOD] of host, lease, command=PATH")
+	f.StringVar(&o.watchdog, "watchdog", "", "hardware watchdog, such as /dev/watchdog0: resets this host if the node hangs or loses its lease")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"auto", "bazil", "uring"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
@@ -86,6 +90,9 @@ func (o *mountOptions) check() (slog.Level, error) {
 		}
 	}
 	if err := checkJoin(o.join); err != nil {
+		return 0, err
+	}
+	if err := fencing(o.fence).check(); err != nil {
 		return 0, err
 	}
 	switch o.transport {
@@ -120,7 +127,8 @@ func (o *mountOptions) run(ctx context.Context, a []string) error {
 		o.node = secure.creds.Member().Info.Node
 	}
 	s := newSession(dir, nodeConfig{
-		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, Secure: secure, StateDir: o.stateDir, Log: log,
+		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, Fence: o.fence, Watchdog: o.watchdog,
+		Secure: secure, StateDir: o.stateDir, Log: log,
 	})
 	ln, err := listenControl(dir)
 	if err != nil {

@@ -23,7 +23,10 @@ type nodeConfig struct {
 	Bind    string   // host:port to listen on; empty: any port of the address that fits the device
 	Join    []string // addresses of nodes to tell of this one at once
 	OneHost bool     // no other host sees the device
-	Secure  security // how nodes know each other
+	// Fence is how this node proves others dead, empty: auto. Watchdog is a device, empty: none.
+	Fence    fencing
+	Watchdog string
+	Secure   security // how nodes know each other
 	// StateDir is where the node keeps its events; empty or noState: nowhere.
 	StateDir string
 	Log      *slog.Logger
@@ -113,10 +116,12 @@ func (n *node) memberConfig(addr string) (member.Config, error) {
 	if err != nil {
 		return member.Config{}, err
 	}
-	return member.Config{
-		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat, Machine: machine,
-		Sched: sched.Real{}, Log: n.cfg.Log, OnWithdraw: n.cfg.OnWithdraw,
-	}, nil
+	c := member.Config{
+		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Machine: machine,
+		Sched: sched.Real{}, Log: n.cfg.Log, Watchdog: watchdogOf(n.cfg.Watchdog), OnWithdraw: n.cfg.OnWithdraw,
+	}
+	n.cfg.Fence.choose(&c, n.beat)
+	return c, nil
 }
 
 func joinHint(err error) error {

@@ -61,7 +61,8 @@ type clusterReport struct {
 	LeaseLeftMS float64        `json:"lease_left_ms"`
 	Fencing     []string       `json:"fencing"`              // methods in use, best first
 	LastProof   string         `json:"last_proof,omitempty"` // method of the latest death that this node has proven
-	Views       string         `json:"views"`                // how they are agreed on
+	Watchdog    string         `json:"watchdog,omitempty"`
+	Views       string         `json:"views"` // how they are agreed on
 	Heartbeat   string         `json:"heartbeat_error,omitempty"`
 	Disk        string         `json:"disk_error,omitempty"`
 	IOWaiting   int            `json:"io_waiting"` // at the gate
@@ -218,6 +219,7 @@ func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 		}
 		r.Members = append(r.Members, m)
 	}
+	r.Watchdog = st.Watchdog
 	for _, w := range st.Waits {
 		r.Waits = append(r.Waits, waitReport{What: w.What, Slot: slotOf(w.Slot), ForMS: millis(st.Now - w.Since)})
 	}

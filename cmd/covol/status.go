@@ -150,6 +150,9 @@ func (c *clusterReport) print(w io.Writer, r *statusReport) {
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintf(w, "network    %s; gossip: %s\n", c.Secured, rumours(c.Gossip))
+	if c.Watchdog != "" {
+		fmt.Fprintf(w, "watchdog   %s\n", c.Watchdog)
+	}
 	if c.Heartbeat != "" {
 		fmt.Fprintf(w, "heartbeat  %s\n", c.Heartbeat)
 	}
