@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	crashStates = flag.Int("crash.states", 40, "how many power failures to try for each interrupted repair; 0: all")
+	crashStates = flag.Uint64("crash.states", few(40, 8), "how many power failures to try for each interrupted repair; 0: all")
 	crashState  = flag.String("crash.state", "", "the only power failure to try")
 )
 
