@@ -88,13 +88,11 @@ func (n *Node) handle(ctx context.Context, ev event) (again bool, err error) {
 
 func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 	switch e := e.(type) {
-	case probeLock:
-		held, err := n.cfg.Host.ByteLocked(int64(e.slot))
-		if err != nil {
-			return false, fmt.Errorf("look at the lock of slot %d: %w", e.slot, err)
-		}
-		n.post(probed{e.slot, held})
-		return !held, nil
+	case prove:
+		return n.prove(ctx, e), nil
+	case tell:
+		n.cfg.Log.Info("cluster: "+e.ev.String(), "node", n.cfg.Name, "epoch", e.ev.Epoch)
+		n.emit(e.ev)
 	case swapSlot:
 		return n.swapSlot(ctx, e)
 	case swapView:
@@ -110,7 +108,7 @@ func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 		n.install(e.v)
 	case activate:
 		n.currentRenewer().publish(ondisk.SlotActive)
-		n.state.set(StateActive, Reason{})
+		n.setState(StateActive, Reason{})
 		n.settleJoin(nil)
 	case giveUp:
 		n.gate.close(fmt.Errorf("%w: %w", ErrLeft, e.err))
@@ -122,7 +120,7 @@ func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 		}
 		n.currentRenewer().finish(e.dead)
 	case left:
-		n.state.set(StateLeft, Reason{CauseAsked, ""})
+		n.setState(StateLeft, Reason{CauseAsked, ""})
 		n.settleJoin(e.err)
 		n.end()
 	case withdraw:

@@ -167,10 +167,12 @@ func (r *renewer) once(ctx context.Context, start time.Duration, final int) erro
 }
 
 func (r *renewer) next(final int) *ondisk.Slot {
+	hears := r.n.hears()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := *r.slot
 	s.Seq, s.State, s.Epoch = s.Seq+1, r.state, r.epoch
+	s.Hears = hears
 	switch final {
 	case 1:
 		return freeOf(&s)
@@ -205,10 +207,15 @@ func (r *renewer) reread(ctx context.Context) (mine bool, err error) {
 		return true, nil
 	}
 	err = fmt.Errorf("slot %d was written by another node", r.id.Slot)
-	if im.slot != nil && isDead(im.slot) {
+	cause := CauseSlotTaken
+	switch {
+	case im.slot != nil && isDead(im.slot):
 		err = fmt.Errorf("slot %d was marked dead by another node", r.id.Slot)
+	case im.slot != nil && isExpelled(im.slot):
+		cause = CauseCutOff
+		err = fmt.Errorf("put out by the node in slot %d: the network between this node and those who stay is cut", expeller(im.slot))
 	}
-	r.n.withdraw(Reason{CauseSlotTaken, err.Error()})
+	r.n.withdraw(Reason{cause, err.Error()})
 	return false, err
 }
 

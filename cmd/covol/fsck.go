@@ -160,10 +160,12 @@ func replayAll(ctx context.Context, path string, super *ondisk.Super) ([]replaye
 	if err := n.openDevice(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.enter(ctx, "-"); err != nil {
-		return n.replays, err
+	done, err := n.replayAll(ctx)
+	all := make([]replayedSlot, len(done))
+	for i, r := range done {
+		all[i] = replayedSlot(r)
 	}
-	return n.replays, n.member().Leave(ctx)
+	return all, err
 }
 
 func (o *fsckOptions) print(replayed []replayedSlot, r *check.Report) error {

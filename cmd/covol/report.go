@@ -131,7 +131,7 @@ func (s *session) status(ctx context.Context) *statusReport {
 	}
 	r.Transport.Protocol = m.Protocol()
 	r.Transport.Workers, _ = m.Workers()
-	st := n.member().Status()
+	st := n.Status()
 	r.State, r.SinceMS = st.State.String(), millis(st.Now-st.Since)
 	if st.Reason.Cause != cluster.CauseNone {
 		r.Reason = st.Reason.String()
@@ -139,7 +139,7 @@ func (s *session) status(ctx context.Context) *statusReport {
 	if leaving && st.State == cluster.StateActive {
 		r.State = cluster.StateLeaving.String()
 	}
-	if lost := n.lostBy(); lost != nil {
+	if lost := n.Lost(); lost != nil {
 		r.State, r.Reason = cluster.StateWithdrawn.String(), lost.Error()
 	}
 	r.Node = nodeReport{Name: s.cfg.Name, Slot: int(st.Self.Slot), Incarnation: uint32(st.Self.Incarnation), Addr: n.peers.addr}
@@ -209,7 +209,7 @@ func (n *node) counters() counters {
 		DeviceReads: n.io.reads.Load(), DeviceWrites: n.io.writes.Load(), DeviceFlushes: n.io.flushes.Load(),
 		DeviceReadBytes: n.io.readBytes.Load(), DeviceWrittenBytes: n.io.writtenBytes.Load(), LockSentByKind: map[string]uint64{},
 	}
-	st := n.lockManager().Stats()
+	st := n.LockManager().Stats()
 	c.addLocks(&st)
 	return c
 }

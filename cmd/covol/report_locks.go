@@ -58,12 +58,12 @@ func (s *session) lockReport() *lockReport {
 	if n == nil {
 		return r
 	}
-	st := n.member().Status()
+	st := n.Status()
 	names := map[view.NodeID]string{}
 	for _, sl := range st.Slots {
 		names[sl.ID] = sl.Name
 	}
-	for _, l := range n.lockManager().Locks() {
+	for _, l := range n.LockManager().Locks() {
 		r.Locks = append(r.Locks, lockDetailOf(&l, names, st.Now))
 	}
 	slices.SortStableFunc(r.Locks, func(a, b lockDetail) int { return strings.Compare(kindOf(a.Resource), kindOf(b.Resource)) })

@@ -50,7 +50,7 @@ func (s *session) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files := &openFiles{Volume: n.volume()}
+	files := &openFiles{Volume: n.Volume()}
 	m, err := bazil.New(fusefs.Config{FS: files, Errno: fs.Errno, Log: s.log}, bazil.Options{Dir: s.dir, Device: s.device})
 	if err != nil {
 		return errors.Join(err, n.leave(context.WithoutCancel(ctx)))
@@ -96,7 +96,7 @@ func (s *session) leave() error {
 	if err != nil {
 		err = fmt.Errorf("unmount: %w", err)
 	}
-	lost := n.lostBy()
+	lost := n.Lost()
 	if e := n.leave(context.Background()); e != nil && lost == nil {
 		err = errors.Join(err, fmt.Errorf("leave: %w", e))
 	}
