@@ -50,6 +50,8 @@ type Config struct {
 	// Fencing are the methods by which this node proves others dead, best first. nil: the lock of the host, if there is
 	// Host, and the lease.
 	Fencing []fence.Method
+	// Watchdog resets this host if the node hangs or loses its lease. Nil: nothing does.
+	Watchdog Watchdog
 	// NoTakeover is for tools that must not replay the journals of others: a member that died stays in Recovering until
 	// it is mounted again, or another node recovers it. A first mounter recovers everybody all the same.
 	NoTakeover bool

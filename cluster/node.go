@@ -185,14 +185,16 @@ func (n *Node) Done() sched.Event { return n.quiet }
 
 // spawn runs fn as a procedure that belongs to the node. The agent starts first and ends last but for the clock, the
 // heartbeat and a replay, so the count is zero only at the end.
-func (n *Node) spawn(name string, fn func()) {
+func (n *Node) spawn(name string, fn func()) { n.cfg.Sched.Go(name, n.counted(fn)) }
+
+func (n *Node) counted(fn func()) func() {
 	n.mu.Lock()
 	n.procs++
 	n.mu.Unlock()
-	n.cfg.Sched.Go(name, func() {
+	return func() {
 		defer n.ended()
 		fn()
-	})
+	}
 }
 
 func (n *Node) ended() {
@@ -234,13 +236,13 @@ func (n *Node) end() {
 	}
 	n.wake.now()
 	if n.gate.drained.IsSet() {
-		n.unlock() // before anyone who waits for the end comes back
+		n.stepDown() // before anyone who waits for the end comes back
 		n.over.Set()
 		return
 	}
 	n.over.Set()
 	if n.gate.drain(context.Background()) == nil {
-		n.unlock()
+		n.stepDown()
 	}
 }
 

@@ -25,6 +25,7 @@ type renewer struct {
 	slot    *ondisk.Slot
 	pending []uint64 // writers of our writes whose outcome is not known
 	settled bool     // without compare-and-write: a late renewal has been looked after
+	armed   bool     // the watchdog
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
@@ -155,6 +156,9 @@ func (r *renewer) once(ctx context.Context, start time.Duration, final int) erro
 	if took := d.sched.Now() - start; took > p.IOBound {
 		return fmt.Errorf("write slot %d took %v, the bound is %v", r.id.Slot, took, p.IOBound)
 	}
+	if err := r.feed(); err != nil {
+		return err
+	}
 	if err := r.lateCheck(ctx); err != nil {
 		return err
 	}
@@ -227,6 +231,10 @@ func (r *renewer) lateCheck(ctx context.Context) error {
 		r.settled = false
 		return nil
 	}
+	if err := r.n.checkFenced(ctx); err != nil {
+		return err
+	}
+	entered := r.n.hasEntered() // before the look, which may be older than the entering otherwise
 	im, err := r.n.disk.look(ctx)
 	if err != nil {
 		return err
@@ -234,7 +242,7 @@ func (r *renewer) lateCheck(ctx context.Context) error {
 	if im.view == nil {
 		return fmt.Errorf("view: %w", im.viewErr)
 	}
-	if r.n.hasEntered() && im.view.Members[r.id.Slot] != uint32(r.id.Incarnation) {
+	if entered && im.view.Members[r.id.Slot] != uint32(r.id.Incarnation) {
 		r.n.withdraw(Reason{CauseRemoved, fmt.Sprintf("epoch %d lists this node no more", im.view.Epoch)})
 		return errors.New("not in the view")
 	}

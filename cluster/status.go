@@ -23,6 +23,7 @@ type Status struct {
 	InFlight  int           // operations that the gate has admitted
 	Fencing   []string      // methods in use, best first
 	Fenced    string        // method of the latest death that this node proved, empty if none
+	Watchdog  string        // what resets this host if the lease is lost, empty if nothing
 	Views     string        // how views are agreed on
 	Heartbeat string        // what went wrong with the latest heartbeat, empty if nothing
 	Disk      string        // what went wrong with the latest look, empty if nothing
@@ -64,6 +65,9 @@ func (n *Node) Status() Status {
 	if deadline, ok := n.gate.Deadline(); ok {
 		st.LeaseLeft = deadline - st.Now
 		st.LeaseAge = n.cfg.Super.Profile.Lease - st.LeaseLeft
+	}
+	if n.cfg.Watchdog != nil {
+		st.Watchdog = n.cfg.Watchdog.String()
 	}
 	if !n.disk.swaps() {
 		st.Views = "single node, the device has no compare-and-write"
