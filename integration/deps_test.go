@@ -40,7 +40,7 @@ var layers = map[string][]string{
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
 	"journal":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
-	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence"},
+	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence", "cluster/paxos"},
 	"cluster/reach":    {},
 	"cluster/fence":    {"cluster/view"},
 	"cluster/watchdog": {},
