@@ -52,7 +52,13 @@ func (d *hbDev) call(op func(context.Context) error, ctx context.Context, write 
 		d.die()
 	}
 	bound := d.p.w.sb.Profile.IOBound
-	random := func() time.Duration { return time.Duration(d.p.w.rng.Int64N(int64(3 * bound))) }
+	random := func() time.Duration {
+		late := time.Duration(d.p.w.rng.Int64N(int64(3 * bound)))
+		if write && d.p.w.judge.votes != nil { // later than that is the limit of votes
+			late %= bound
+		}
+		return late
+	}
 	var err error
 	switch f := d.draw(); {
 	case f == faultBefore:

@@ -54,12 +54,8 @@ func (r *Register) Propose(ctx context.Context, base, want *ondisk.View) (bool, 
 		if err != nil {
 			return false, err
 		}
-		if s.Pending > s.View.Epoch+1 { // what is on its way comes first, its base is not known any more
-			if err := r.copyView(ctx, s, s.View); err != nil { // our ballot may be the only one that still tells of it
-				return false, err
-			}
-			_, err := r.run(ctx, s, s.Pending, nil, nil)
-			return false, err
+		if s.Hidden() {
+			return false, r.finish(ctx, s)
 		}
 		if s.View.Epoch != base.Epoch {
 			return false, r.copyView(ctx, s, s.View)
@@ -81,6 +77,24 @@ func (r *Register) Propose(ctx context.Context, base, want *ondisk.View) (bool, 
 		}
 	}
 	return false, ErrContended
+}
+
+// Finish brings a vote to its end that hides the view before it, if there is one.
+func (r *Register) Finish(ctx context.Context) error {
+	s, err := r.ready(ctx)
+	if err != nil || !s.Hidden() {
+		return err
+	}
+	return r.finish(ctx, s)
+}
+
+// finish holds the vote that s shows with no wish of our own: its base is not known any more.
+func (r *Register) finish(ctx context.Context, s *State) error {
+	if err := r.copyView(ctx, s, s.View); err != nil { // our ballot may be the only one that still tells of it
+		return err
+	}
+	_, err := r.run(ctx, s, s.Pending, nil, nil)
+	return err
 }
 
 // Settle returns once no write of this life can land any more.

@@ -20,7 +20,10 @@ type State struct {
 }
 
 // Clear reports whether View is certain to be the newest: no view that was decided before the look began is newer.
-func (s *State) Clear() bool { return s.View != nil && !s.torn && s.Pending <= s.View.Epoch+1 }
+func (s *State) Clear() bool { return s.View != nil && !s.torn && !s.Hidden() }
+
+// Hidden reports whether a vote is under way over a view that no block tells of any more.
+func (s *State) Hidden() bool { return s.View != nil && s.Pending > s.View.Epoch+1 }
 
 // settle finds the newest view.
 func (s *State) settle() {

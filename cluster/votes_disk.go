@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/covol/covol/cluster/paxos"
+	"github.com/covol/covol/ondisk"
+	"github.com/covol/covol/ondisk/blockdev"
+	"github.com/covol/covol/ondisk/sched"
+)
+
+// votes is what a device without compare-and-write needs: views are agreed on by package paxos, and plain writes may land
+// after their caller has given them up. LEASES.md, "Votes", has the rules.
+type votes struct {
+	reader *paxos.Reader
+	late   *lateDevice
+}
+
+func newVotes(dev blockdev.Device, sb *ondisk.Super, s sched.Scheduler) *votes {
+	late := &lateDevice{Device: dev, sched: s, profile: sb.Profile}
+	return &votes{reader: paxos.NewReader(late, sb, s), late: late}
+}
+
+// lateDevice knows until when a write of this node may still land. It may be used concurrently.
+type lateDevice struct {
+	blockdev.Device
+	sched   sched.Scheduler
+	profile ondisk.Profile
+
+	mu sync.Mutex
+	// GUARDED_BY(mu)
+	inFlight int
+	// GUARDED_BY(mu): a write that ended in an error may land until then
+	unsure time.Duration
+}
+
+// WriteAt writes, and remembers a write whose outcome is not known.
+func (d *lateDevice) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
+	d.mu.Lock()
+	d.inFlight++
+	d.mu.Unlock()
+	err := d.Device.WriteAt(ctx, p, off, fua)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inFlight--
+	if err != nil {
+		d.unsure = d.sched.Now() + d.profile.IOBound + d.profile.Guard
+	}
+	return err
+}
+
+// wait is how long a write may still land, 0 if none can.
+func (d *lateDevice) wait() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.inFlight > 0 {
+		return d.profile.Heartbeat / 4
+	}
+	return max(d.unsure-d.sched.Now(), 0)
+}
+
+// settle returns once no write of this node can land any more. With compare-and-write there is nothing to wait for: what
+// lands late compares with what is gone.
+func (d *disk) settle(ctx context.Context) error {
+	if d.votes == nil {
+		return nil
+	}
+	for {
+		wait := d.votes.late.wait()
+		if wait == 0 {
+			return nil
+		}
+		if err := d.sched.Sleep(ctx, wait); err != nil {
+			return fmt.Errorf("wait for writes whose outcome is not known: %w", err)
+		}
+	}
+}
+
+// write writes one block plainly, stable when done.
+func (d *disk) write(ctx context.Context, blk uint64, b []byte) error {
+	ctx, done := d.bounded(ctx)
+	defer done()
+	return d.dev.WriteAt(ctx, aligned(b), int64(blk)*ondisk.BlockSize, true)
+}
+
+// voted makes of an image of the slot blocks what they mean with the view that was voted, which was read before them.
+func (im *image) voted(sb *ondisk.Super, s *paxos.State) {
+	im.view, im.viewErr, im.hidden = s.View, s.Err, s.Hidden()
+	if im.view == nil {
+		return
+	}
+	im.viewErr, im.viewRaw = nil, ondisk.EncodeView(sb, im.view)
+	for i := range im.slots {
+		im.slots[i] = held(sb, uint16(i), im.view, im.slots[i])
+	}
+}
+
+// held is what a slot block means with the view v: a life whose end was voted on is over whatever its block says. The end
+// is shown as the block that compare-and-write would have put there. A doomed life still has the block that its owner
+// writes. A block that belongs to an earlier life than the holder's was written late and tells nothing.
+func held(sb *ondisk.Super, index uint16, v *ondisk.View, im slotImage) slotImage {
+	h, s := v.Holders[index], im.slot
+	if h.Incarnation == 0 || s != nil && s.Incarnation > h.Incarnation {
+		return im
+	}
+	mine := s != nil && s.Incarnation == h.Incarnation
+	over := ondisk.Slot{Index: index, State: ondisk.SlotActive, Incarnation: h.Incarnation}
+	if mine {
+		over = *s
+	}
+	switch h.State {
+	case ondisk.HolderHeld, ondisk.HolderDoomed:
+		if !mine {
+			im.slot = nil
+		}
+		return im
+	case ondisk.HolderFree:
+		over = *freeOf(&over)
+	default:
+		if over.State == ondisk.SlotFree {
+			over.State = ondisk.SlotActive
+		}
+		over.Seq = deadBit
+		if by, ok := lifeThatRecovers(v, h.State); ok {
+			over.Seq = deadSeq(by)
+		}
+	}
+	return slotImage{raw: ondisk.EncodeSlot(sb, &over), slot: &over}
+}
+
+// takeVotes brings a view block that nodes without compare-and-write have left behind up to what they voted.
+func (d *disk) takeVotes(ctx context.Context, raw []byte) error {
+	s, err := paxos.NewReader(d.dev, d.sb, d.sched).Read(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Block == nil || s.View.Epoch == s.Block.Epoch {
+		return nil
+	}
+	if _, err := d.swap(ctx, ondisk.ViewBlock, raw, ondisk.EncodeView(d.sb, s.View)); err != nil {
+		return fmt.Errorf("bring the view block up to epoch %d: %w", s.View.Epoch, err)
+	}
+	return nil
+}
