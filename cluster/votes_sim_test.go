@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -92,8 +93,8 @@ func TestFrozenNodeByVote(t *testing.T) {
 		for machine := range 2 {
 			w := newWorld(t, seed, 3, false)
 			a, b := w.settled("a", machine), w.settled("b", machine)
-			a.sched.freeze(10e9)
-			require.NoError(t, w.s.Run(w.s.Now()+9e9))
+			a.sched.freeze(10*time.Second)
+			require.NoError(t, w.s.Run(w.s.Now()+9*time.Second))
 			assert.Zero(t, w.judge.view.Members[a.node.ID().Slot], "W is over")
 			w.run(patience, "withdrawal", a.over)
 			w.run(patience, "recovery", w.idle)
@@ -110,7 +111,7 @@ func TestStorageBlipOfAllByVote(t *testing.T) {
 		w := newWorld(t, seed, 3, false)
 		a, b := w.settled("a", 0), w.settled("b", 0)
 		a.hb.broken, b.hb.broken = true, true
-		require.NoError(t, w.s.Run(w.s.Now()+30e9))
+		require.NoError(t, w.s.Run(w.s.Now()+30*time.Second))
 		a.hb.broken, b.hb.broken = false, false
 		epoch := w.judge.view.Epoch
 		w.run(patience, "work", w.allActive(a, b))
@@ -128,4 +129,32 @@ func TestMixedPathsAreRefused(t *testing.T) {
 	a.leave()
 	w.run(patience, "leave", func() bool { return a.left })
 	w.check()
+}
+
+// A frozen process wakes up just when the others vote it dead, and its first writes are late: it goes on, or it is dead,
+// never both.
+func TestResumeWhileTheOthersVote(t *testing.T) {
+	rounds := 60
+	if *seedsFlag > 0 {
+		rounds = *seedsFlag
+	}
+	outlived := 0
+	for seed := range uint64(rounds) {
+		w := newWorld(t, seed, 3, false)
+		a, b := w.settled("a", 0), w.settled("b", 0)
+		p := w.sb.Profile
+		a.sched.freeze(p.Wait() - p.Heartbeat + time.Duration(w.rng.Int64N(int64(3*p.Heartbeat))))
+		if w.rng.IntN(2) == 0 {
+			b.hb.prob = 0.3
+		}
+		require.NoError(t, w.s.Run(a.sched.until+time.Duration(w.rng.Int64N(int64(p.Heartbeat)))))
+		w.run(patience, "the end of a, or its work", func() bool { return a.over() || a.active() && a.node.Gate().Open() })
+		if !a.over() {
+			outlived++
+		}
+		b.hb.prob = 0
+		require.NoError(t, w.s.Run(w.s.Now()+3*p.Wait()))
+		w.check()
+	}
+	assert.True(t, outlived > 0 && outlived < rounds, "%d of %d outlived it: the test is about something else", outlived, rounds)
 }
