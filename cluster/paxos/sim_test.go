@@ -20,7 +20,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this seed of TestSim")
-	seedsFlag = flag.Int("seeds", 60, "how many seeds TestSim runs")
+	seedsFlag = flag.Int("seeds", 16, "how many seeds TestSim runs")
 )
 
 // Random proposals of nodes that die and come back, on a disk whose writes tear, fail, come late and come after the
