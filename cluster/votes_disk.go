@@ -3,8 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/covol/covol/cluster/paxos"
 	"github.com/covol/covol/ondisk"
@@ -24,42 +23,26 @@ func newVotes(dev blockdev.Device, sb *ondisk.Super, s sched.Scheduler) *votes {
 	return &votes{reader: paxos.NewReader(late, sb, s), late: late}
 }
 
-// lateDevice knows until when a write of this node may still land. It may be used concurrently.
+// lateDevice knows whether a write of this node may still land. It may be used concurrently. A write that ended in an error
+// counts until D + g later, by a timer: a clock that jumps does not end it.
 type lateDevice struct {
 	blockdev.Device
 	sched   sched.Scheduler
 	profile ondisk.Profile
 
-	mu sync.Mutex
-	// GUARDED_BY(mu)
-	inFlight int
-	// GUARDED_BY(mu): a write that ended in an error may land until then
-	unsure time.Duration
+	open atomic.Int64 // writes that may still land
 }
 
 // WriteAt writes, and remembers a write whose outcome is not known.
 func (d *lateDevice) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
-	d.mu.Lock()
-	d.inFlight++
-	d.mu.Unlock()
+	d.open.Add(1)
 	err := d.Device.WriteAt(ctx, p, off, fua)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.inFlight--
 	if err != nil {
-		d.unsure = d.sched.Now() + d.profile.IOBound + d.profile.Guard
+		d.sched.AfterFunc(d.profile.IOBound+d.profile.Guard, func() { d.open.Add(-1) })
+	} else {
+		d.open.Add(-1)
 	}
 	return err
-}
-
-// wait is how long a write may still land, 0 if none can.
-func (d *lateDevice) wait() time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.inFlight > 0 {
-		return d.profile.Heartbeat / 4
-	}
-	return max(d.unsure-d.sched.Now(), 0)
 }
 
 // settle returns once no write of this node can land any more. With compare-and-write there is nothing to wait for: what
@@ -68,15 +51,12 @@ func (d *disk) settle(ctx context.Context) error {
 	if d.votes == nil {
 		return nil
 	}
-	for {
-		wait := d.votes.late.wait()
-		if wait == 0 {
-			return nil
-		}
-		if err := d.sched.Sleep(ctx, wait); err != nil {
+	for d.votes.late.open.Load() > 0 {
+		if err := d.sched.Sleep(ctx, d.sb.Profile.Heartbeat/4); err != nil {
 			return fmt.Errorf("wait for writes whose outcome is not known: %w", err)
 		}
 	}
+	return nil
 }
 
 // write writes one block plainly, stable when done.

@@ -43,6 +43,7 @@ var layers = map[string][]string{
 	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence", "cluster/paxos"},
 	"cluster/reach":    {},
 	"cluster/fence":    {"cluster/view"},
+	"cluster/paxos":    {"ondisk", "ondisk/blockdev", "ondisk/sched"},
 	"cluster/watchdog": {},
 
 	// One node's wiring, for the command and the simulator.

@@ -25,8 +25,9 @@ type Reader struct {
 
 // badBlock is a ballot block that is not valid.
 type badBlock struct {
-	raw   []byte
-	since time.Duration
+	raw  []byte
+	last time.Duration // look
+	age  time.Duration // how long it has been the same, as far as we have looked
 }
 
 // NewReader makes a Reader of dev, which must not be behind a gate.
@@ -76,9 +77,11 @@ func (r *Reader) isTorn(i int, raw []byte, bad bool) bool {
 	}
 	now := r.sched.Now()
 	if b.raw == nil || !bytes.Equal(b.raw, raw) {
-		*b = badBlock{raw: bytes.Clone(raw), since: now}
+		*b = badBlock{raw: bytes.Clone(raw), last: now}
 	}
-	return now-b.since < r.sb.Profile.Wait()
+	b.age += min(now-b.last, 2*r.sb.Profile.Heartbeat) // a gap between two looks is not time that was watched
+	b.last = now
+	return b.age < r.sb.Profile.Wait()
 }
 
 // bounded gives op the time that one I/O may take.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/covol/covol/ondisk"
@@ -31,8 +32,8 @@ type Register struct {
 	rand        io.Reader // for the pauses between two tries
 	leased      func() bool
 
-	epoch, floor uint64        // highest number used or met in epoch
-	unsure       time.Duration // a write that was given up may land until then
+	epoch, floor uint64       // highest number used or met in epoch
+	unsure       atomic.Int64 // writes that were given up and may still land
 }
 
 // NewRegister makes the part of a life that owns slot (V1). leased reports whether a write may begin (V2).
@@ -99,8 +100,8 @@ func (r *Register) finish(ctx context.Context, s *State) error {
 
 // Settle returns once no write of this life can land any more.
 func (r *Register) Settle(ctx context.Context) error {
-	if wait := r.unsure - r.sched.Now(); wait > 0 {
-		if err := r.sched.Sleep(ctx, wait); err != nil {
+	for r.unsure.Load() > 0 {
+		if err := r.sched.Sleep(ctx, r.sb.Profile.Heartbeat/4); err != nil {
 			return fmt.Errorf("wait for writes whose outcome is not known: %w", err)
 		}
 	}
@@ -195,7 +196,8 @@ func (r *Register) write(ctx context.Context, blk uint64, b []byte) error {
 		return r.dev.WriteAt(ctx, p, int64(blk)*ondisk.BlockSize, true)
 	})
 	if err != nil {
-		r.unsure = r.sched.Now() + r.sb.Profile.IOBound + r.sb.Profile.Guard
+		r.unsure.Add(1) // by a timer: a clock that jumps does not end it
+		r.sched.AfterFunc(r.sb.Profile.IOBound+r.sb.Profile.Guard, func() { r.unsure.Add(-1) })
 	}
 	return err
 }
