@@ -34,6 +34,7 @@ type image struct {
 	view       *ondisk.View // nil if the block is not valid
 	viewErr    error
 	slots      []slotImage // one per slot
+	pending    uint64      // highest epoch that a vote has begun on
 	hidden     bool        // a vote is under way that hides the newest view
 }
 
@@ -41,6 +42,7 @@ type image struct {
 type slotImage struct {
 	raw  []byte
 	slot *ondisk.Slot // nil if the block is not valid
+	disk []byte       // as it lies there; raw may be what a vote makes of it
 }
 
 // openDisk finds out whether dev swaps, by swapping the view block with itself.
@@ -106,7 +108,7 @@ func (d *disk) look(ctx context.Context) (*image, error) {
 	im.slots = make([]slotImage, d.sb.Slots)
 	for i := range im.slots {
 		raw := area[i*ondisk.BlockSize : (i+1)*ondisk.BlockSize]
-		im.slots[i].raw = raw
+		im.slots[i].raw, im.slots[i].disk = raw, raw
 		if s, err := ondisk.DecodeSlot(d.sb, uint16(i), raw); err == nil {
 			im.slots[i].slot = s
 		}
@@ -128,11 +130,14 @@ func (d *disk) readSlot(ctx context.Context, index uint16) (slotImage, error) {
 	if err != nil {
 		s = nil
 	}
-	return slotImage{raw, s}, nil
+	return slotImage{raw, s, raw}, nil
 }
 
 // swap replaces old by new in block blk, stable when done. After an error either may be there.
 func (d *disk) swap(ctx context.Context, blk uint64, old, new []byte) (bool, error) {
+	if d.caw == nil {
+		return d.replace(ctx, blk, old, new)
+	}
 	ctx, done := d.bounded(ctx)
 	defer done()
 	return d.caw.CompareAndWrite(ctx, int64(blk)*ondisk.BlockSize, aligned(old), aligned(new))
