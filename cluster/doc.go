@@ -13,13 +13,14 @@
 //	renew.go                                the heartbeat, the only writer of our own slot
 //	gate.go gated.go                        the lease as a Device: I/O waits, goes on, or fails for good
 //	states.go reason.go status.go           what people see
+//	votes_*.go paxos/                       the same where the device has no compare-and-write
 //	disk.go                                 reads and swaps of the view block and the slot blocks
 //	inuse.go                                for tools that need the volume alone
 //
 // # Rules
 //
 //	R1 A slot block changes only by a swap of exactly what was seen. Its owner renews it so, others mark it dead so:
-//	   of a renewal and a mark of death only one can succeed.
+//	   of a renewal and a mark of death only one can succeed. Without compare-and-write V4-V7 stand for it.
 //	R2 A mark of death needs a proof by a method of package fence, given about exactly the content that the mark
 //	   replaces: the host's lock of the slot open, the block unchanged for W = L + D + g, or the node switched off.
 //	R3 A node takes the lock of its slot before it claims the slot and gives it back after its last write is over.

@@ -42,9 +42,10 @@ var layers = map[string][]string{
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
 	"journal":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
-	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence"},
+	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence", "cluster/paxos"},
 	"cluster/reach":    {},
 	"cluster/fence":    {"cluster/view"},
+	"cluster/paxos":    {"ondisk", "ondisk/blockdev", "ondisk/sched"},
 	"cluster/watchdog": {},
 
 	// Who may talk, and who seems to be there. Neither knows the disk, which decides.

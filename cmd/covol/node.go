@@ -132,8 +132,8 @@ func joinHint(err error) error {
 		return hint(err, "Wait until covol fsck is done, then mount again.")
 	case errors.Is(err, cluster.ErrNoSlot):
 		return hint(err, "Unmount another node first. How many may be in is decided by mkfs --slots.")
-	case errors.Is(err, cluster.ErrSecondNode):
-		return hint(err, "If no other host sees this device, say so with --one-host, on every node.")
+	case errors.Is(err, cluster.ErrMixed):
+		return hint(err, "All nodes must reach the device in the same way: with --one-host on every node or on none, and all by paths that compare and swap or none.")
 	}
 	return err
 }
