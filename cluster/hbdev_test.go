@@ -19,8 +19,9 @@ type hbDev struct {
 	killAt int  // the process dies at this call, counted from 1; 0 never
 	after  bool // it dies after the call took effect
 
-	broken bool    // every call fails
-	prob   float64 // of a fault in each call
+	hook   func(write bool, off int64, op func() error) error // does the call
+	broken bool                                               // every call fails
+	prob   float64                                            // of a fault in each call
 }
 
 type fault int
@@ -86,6 +87,9 @@ func (d *hbDev) die() {
 }
 
 func (d *hbDev) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if d.hook != nil {
+		return d.hook(false, off, func() error { return d.Device.ReadAt(context.Background(), p, off) })
+	}
 	return d.call(func(ctx context.Context) error { return d.Device.ReadAt(ctx, p, off) }, ctx, false)
 }
 
@@ -99,6 +103,13 @@ type hbCompare struct {
 }
 
 func (d *hbCompare) CompareAndWrite(ctx context.Context, off int64, old, new []byte) (swapped bool, err error) {
+	if d.hook != nil {
+		err = d.hook(true, off, func() (err error) {
+			swapped, err = d.caw.CompareAndWrite(context.Background(), off, old, new)
+			return err
+		})
+		return swapped && err == nil, err
+	}
 	err = d.call(func(ctx context.Context) (err error) {
 		swapped, err = d.caw.CompareAndWrite(ctx, off, old, new)
 		return err

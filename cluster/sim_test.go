@@ -46,9 +46,10 @@ func sim(t *testing.T, seed uint64, verbose bool) {
 	names := []string{"a", "b", "c", "d", "e"}
 	machineOf := func(name string) int { return int(name[0]+byte(seed)) % 3 }
 	takeover := w.rng.IntN(4) > 0
-	set := func(c *Config) { c.Takeover = takeover }
+	set := func(c *Config) { c.NoTakeover = !takeover }
 	for range 60 {
 		w.act(names[w.rng.IntN(len(names))], machineOf, set)
+		w.actNetwork(names)
 		require.NoError(t, w.s.Run(w.s.Now()+time.Duration(w.rng.IntN(1200))*time.Millisecond))
 		w.check()
 	}
@@ -94,8 +95,29 @@ func (w *world) act(name string, machineOf func(string) int, set func(*Config)) 
 	}
 }
 
+// actNetwork now and then cuts one node or one side off, both ways or one, or mends all.
+func (w *world) actNetwork(names []string) {
+	switch w.rng.IntN(24) {
+	case 0, 1, 2:
+		clear(w.mute)
+	case 3:
+		at := 1 + w.rng.IntN(len(names)-1)
+		w.cut(names[:at], names[at:])
+		if w.rng.IntN(3) > 0 {
+			w.cut(names[at:], names[:at])
+		}
+	case 4:
+		one := names[w.rng.IntN(len(names))]
+		w.cut([]string{one}, names)
+		if w.rng.IntN(3) > 0 {
+			w.cut(names, []string{one})
+		}
+	}
+}
+
 // calm ends all faults; takeover says whether the nodes that are in recover the dead. The nodes that are in stay in or withdraw, and those of names that are out get in.
 func (w *world) calm(names []string, machineOf func(string) int, takeover bool) {
+	clear(w.mute)
 	for _, p := range w.procs {
 		p.hb.broken, p.hb.prob, p.hb.killAt = false, 0, 0
 	}
@@ -116,7 +138,7 @@ func (w *world) calm(names []string, machineOf func(string) int, takeover bool) 
 	}
 	for _, name := range names {
 		if w.current(name) == nil {
-			p := w.spawn(name, machineOf(name), func(c *Config) { c.Takeover = w.rng.IntN(2) == 0 })
+			p := w.spawn(name, machineOf(name), func(c *Config) { c.NoTakeover = w.rng.IntN(2) == 0 })
 			w.run(patience, "last joins", func() bool { return p.done })
 			if !takeover && errors.Is(p.err, ErrNoSlot) {
 				return // nobody may free the slots of the dead

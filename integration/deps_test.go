@@ -39,8 +39,11 @@ var layers = map[string][]string{
 	"dlm/simnet": {"dlm", "dlm/wire", "cluster/view", "ondisk/sched/..."},
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
-	"journal": {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
-	"cluster": {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
+	"journal":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
+	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence"},
+	"cluster/reach":    {},
+	"cluster/fence":    {"cluster/view"},
+	"cluster/watchdog": {},
 
 	// One node's wiring, for the command and the simulator.
 	"member": {"ondisk", "ondisk/blockdev", "ondisk/sched", "ondisk/volume", "journal", "dlm", "cluster", "cluster/...", "fs"},

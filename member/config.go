@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/covol/covol/cluster"
+	"github.com/covol/covol/cluster/fence"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/fs"
@@ -27,8 +28,8 @@ type Config struct {
 	Sched   sched.Scheduler
 	Log     *slog.Logger // nil: slog.Default()
 	Rand    io.Reader    // nil: crypto/rand
-	// Takeover lets this node recover dead ones.
-	Takeover bool
+	// Fencing are the methods by which this node proves others dead, as cluster.Config has them.
+	Fencing []fence.Method
 	// Network is called once, when it is known who we are. Nil for Recover, which needs none.
 	Network Network
 
@@ -41,6 +42,8 @@ type Config struct {
 	OnView func(view.View)
 	// OnState tells of each change of state, one call at a time. It must not block, nor call Leave or Kill.
 	OnState func(cluster.State, cluster.Reason)
+	// OnEvent tells of what happens to the nodes of the volume, as cluster.Config.OnEvent.
+	OnEvent func(cluster.Event)
 	// OnWithdraw is called once if the node can use the volume no more. It must not block.
 	OnWithdraw func(error)
 }

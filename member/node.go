@@ -76,7 +76,8 @@ func (n *Node) enter(ctx context.Context) error {
 	c := &n.cfg
 	mem, err := cluster.Join(ctx, cluster.Config{
 		Dev: c.Beat, Super: c.Super, Name: c.Name, Addr: c.Addr, Host: c.Host, Machine: c.Machine, Sched: c.Sched, Log: c.Log,
-		Rand: c.Rand, Takeover: c.Takeover, OnView: n.onView, OnState: n.onState, Replay: n.replay, Poke: n.poke,
+		Rand: c.Rand, Fencing: c.Fencing, OnEvent: c.OnEvent, OnView: n.onView, OnState: n.onState, Replay: n.replay,
+		Poke: n.poke, Greet: n.greet,
 	})
 	if err != nil {
 		return err

@@ -2,13 +2,17 @@ package member
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
 )
 
-// msgLook is the only control message: look at the view block now.
-var msgLook = []byte{1}
+// The control messages.
+var (
+	msgLook = []byte{1} // look at the view block now
+	msgHere = []byte{2} // a sign of life
+)
 
 // onView installs a view, and with the first one starts the lock manager.
 func (n *Node) onView(v view.View) {
@@ -48,11 +52,7 @@ func (n *Node) startLocks(self view.NodeID) (*dlm.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
-	control.Handle(func(_ view.Slot, msg []byte) {
-		if string(msg) == string(msgLook) {
-			n.Refresh()
-		}
-	})
+	control.Handle(n.heard)
 	locks := dlm.NewNode(dlm.Config{ID: self, Sched: n.cfg.Sched, Transport: net, Log: n.cfg.Log, OnBlocking: n.demand})
 	n.mu.Lock()
 	n.locks, n.net, n.control = locks, net, control
@@ -64,8 +64,23 @@ func (n *Node) startLocks(self view.NodeID) (*dlm.Node, error) {
 	return locks, nil
 }
 
+// heard takes in a control message.
+func (n *Node) heard(from view.Slot, msg []byte) {
+	if mem := n.mem.Load(); mem != nil {
+		mem.Heard(from)
+	}
+	if string(msg) == string(msgLook) {
+		n.Refresh()
+	}
+}
+
 // poke tells members to look at the view now.
-func (n *Node) poke(members []view.Member) {
+func (n *Node) poke(members []view.Member) { n.sendAll(members, msgLook) }
+
+// greet shows members that the network between us works.
+func (n *Node) greet(members []view.Member) { n.sendAll(members, msgHere) }
+
+func (n *Node) sendAll(members []view.Member, msg []byte) {
 	n.mu.Lock()
 	control := n.control
 	n.mu.Unlock()
@@ -73,7 +88,7 @@ func (n *Node) poke(members []view.Member) {
 		return
 	}
 	for _, m := range members {
-		control.Send(m.Slot, msgLook)
+		control.Send(m.Slot, slices.Clone(msg)) // the transport may keep it
 	}
 }
 

@@ -12,7 +12,7 @@ var ErrKilled = errors.New("killed")
 
 // onState passes the loss of the lease on to the filesystem.
 func (n *Node) onState(s cluster.State, r cluster.Reason) {
-	if s == cluster.StateWithdrawn {
+	if s.Lost() {
 		n.lose(fmt.Errorf("withdrawn from the cluster: %s", r))
 	}
 	n.cfg.OnState(s, r)

@@ -34,7 +34,8 @@ type node struct {
 	note  *volume.Note
 	beat  *filedev.Device // heartbeats and views: a descriptor of its own
 	data  *filedev.Device
-	io    *counted
+	io    *counted // over data
+	views disk     // over beat
 	peers *peers
 }
 
@@ -74,7 +75,11 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 	if n.beat, err = openDevice(n.cfg.Device, filedev.Options{OneHost: n.cfg.OneHost}); err != nil {
 		return err
 	}
-	n.io = &counted{Device: n.data}
+	data, beat, err := faultPaths(n.data, n.beat, n.cfg.Log)
+	if err != nil {
+		return err
+	}
+	n.io, n.views = &counted{disk: data}, beat
 	if n.super, n.note, err = openSuper(ctx, n.data); err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func (n *node) memberConfig(addr string) (member.Config, error) {
 		return member.Config{}, err
 	}
 	return member.Config{
-		Data: n.io, Beat: n.beat, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat, Machine: machine,
+		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat, Machine: machine,
 		Sched: sched.Real{}, Log: n.cfg.Log, OnWithdraw: n.cfg.OnWithdraw,
 	}, nil
 }
