@@ -227,12 +227,15 @@ func (f *file) eachCell(b []byte, fn func(cell int, version uint32) error) error
 // knows; whoever reads it, no foreign or mixed content is there.
 func (c *client) audit(p *process) {
 	o := c.w.clients[c.rng.IntN(len(c.w.clients))]
-	if o == c || o.doubt || len(o.names.cur()) == 0 {
+	if o == c || o.doubt || !o.names.known || len(o.names.cur()) == 0 {
 		return
 	}
 	ids := o.ids()
 	f := o.files[ids[c.rng.IntN(len(ids))]]
 	gen, owner := o.gen, o.last
+	if f.ino == 0 {
+		return
+	}
 	b, n := make([]byte, f.limit()+sectorBytes), 0
 	op := c.onFile(p, fmt.Sprintf("audit %s", o.name), f, func(h fs.File) error {
 		return h.Read(background, b, 0, false, func(got int) { n = got })

@@ -23,6 +23,8 @@ type clock struct {
 	until     time.Duration // frozen until then
 	suspended time.Duration // how long timers stood still so far
 	dead      bool
+	// end lets a dead process wind down when the run is over.
+	end sched.Event
 }
 
 var _ sched.Scheduler = (*clock)(nil)
@@ -39,8 +41,14 @@ func (c *clock) Go(name string, fn func()) {
 	c.base.Go(name, func() { c.thaw(); fn() })
 }
 
-// real is how long d of this clock takes.
-func (c *clock) real(d time.Duration) time.Duration { return time.Duration(float64(d) / c.pace) }
+// real is how long d of this clock takes, not less: a timer that fired a rounding error too early would be set again for
+// nothing, and again.
+func (c *clock) real(d time.Duration) time.Duration {
+	if c.pace == 1 || d <= 0 {
+		return d
+	}
+	return time.Duration(float64(d)/c.pace) + 2
+}
 
 func (c *clock) AfterFunc(d time.Duration, fn func()) func() bool {
 	begun := c.suspended
@@ -103,9 +111,9 @@ func (c *clock) frozen() bool { return c.base.Now() < c.until }
 func (c *clock) thaw() {
 	for {
 		if c.dead {
-			_ = c.base.NewEvent().Wait(background) // for ever
+			_ = c.end.Wait(background)
 		}
-		if !c.frozen() {
+		if c.end.IsSet() || !c.frozen() {
 			return
 		}
 		_ = c.base.Sleep(background, c.until-c.base.Now())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/fs"
 )
 
@@ -33,7 +34,7 @@ func (j *fileJudge) answered(op *opCall) {
 		if !errors.Is(op.err, fs.ErrWithdrawn) {
 			j.w.fault("files", "%v had withdrawn and answered to %s: %v", p, op.what, op.err)
 		}
-	case p.lost != nil:
+	case p.lost != nil || errors.Is(op.err, cluster.ErrWithdrawn): // the gate shuts a moment before the filesystem hears of it
 	case p.badPath > 0 && op.began < p.badPath+pathMemory:
 	default:
 		j.found("%v answered to %s: %v", p, op.what, op.err)

@@ -18,6 +18,7 @@ type lockJudge struct {
 	w     *World
 	holds map[dlm.Resource]map[view.NodeID]hold
 	spent map[dlm.Resource]uint64 // highest token of a hold that has ended
+	gone  map[view.NodeID]bool    // who leaves in peace: it gives up its locks by a call that is not seen from here
 }
 
 type hold struct {
@@ -26,7 +27,7 @@ type hold struct {
 }
 
 func newLockJudge(w *World) *lockJudge {
-	return &lockJudge{w: w, holds: map[dlm.Resource]map[view.NodeID]hold{}, spent: map[dlm.Resource]uint64{}}
+	return &lockJudge{w: w, holds: map[dlm.Resource]map[view.NodeID]hold{}, spent: map[dlm.Resource]uint64{}, gone: map[view.NodeID]bool{}}
 }
 
 // watchedLocks is the lock manager as a filesystem sees it under the eyes of the judge.
@@ -65,7 +66,9 @@ func (j *lockJudge) granted(id view.NodeID, r dlm.Resource, g dlm.Grant, spent u
 		return // the life is over and does not know: its gate is shut
 	}
 	for other, h := range j.holds[r] {
-		if other != id && !compatible(h.mode, g.Mode) {
+		if other != id && j.gone[other] {
+			j.end(other, r)
+		} else if other != id && !compatible(h.mode, g.Mode) {
 			j.w.fault("locks", "%v: %v was given %v (token %#x) while %v holds %v (token %#x)", r, id, g.Mode, g.Token, other, h.mode, h.token)
 		}
 	}
@@ -97,8 +100,8 @@ func (j *lockJudge) end(id view.NodeID, r dlm.Resource) {
 	}
 }
 
-// leaving ends the holds of a node that goes in peace: it gives them up without a call that is seen from here.
-func (j *lockJudge) leaving(id view.NodeID) { j.endAll(func(o view.NodeID) bool { return o == id }) }
+// leaving notes that a node goes in peace: what it holds lasts until somebody else is given it.
+func (j *lockJudge) leaving(id view.NodeID) { j.gone[id] = true }
 
 // viewChanged ends the holds of lives that are neither in the view nor to be recovered.
 func (j *lockJudge) viewChanged(v *ondisk.View) {

@@ -58,11 +58,14 @@ func (d *path) before(ctx context.Context, op string) error {
 
 func (d *path) do(ctx context.Context, op string, fn func() error) error {
 	defer d.p.clock.thaw()
+	if d.p.clock.dead {
+		return blockdev.ErrMedium // nobody sees it
+	}
 	if err := d.before(ctx, op); err != nil {
 		return err
 	}
 	if d.p.clock.dead {
-		return blockdev.ErrMedium // nobody sees it
+		return blockdev.ErrMedium
 	}
 	return fn()
 }

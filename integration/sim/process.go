@@ -48,7 +48,7 @@ func (w *World) launch(h *Host) *process {
 	if w.opt.Drift > 0 {
 		pace += (w.rng.Float64()*2 - 1) * w.opt.Drift
 	}
-	p := &process{w: w, host: h, n: w.lives, clock: &clock{base: w.s, pace: pace, still: w.hooks.StillClock}, ops: map[*opCall]bool{}, over: w.s.NewEvent(), began: w.s.Now()}
+	p := &process{w: w, host: h, n: w.lives, clock: &clock{base: w.s, pace: pace, still: w.hooks.StillClock, end: w.s.NewEvent()}, ops: map[*opCall]bool{}, over: w.s.NewEvent(), began: w.s.Now()}
 	h.proc = p
 	w.procs = append(w.procs, p)
 	ctx, cancel := w.s.WithCancel(background)
@@ -80,7 +80,7 @@ func (p *process) config() member.Config {
 	c := member.Config{
 		Data: dev, Beat: &path{p, w.disk.Path(p.n)}, Super: w.sb, Name: h.name, Addr: fmt.Sprintf("%s:%d", h.name, p.n),
 		Machine: cluster.Machine{Host: [16]byte{9, byte(h.machine)}, Boot: [16]byte{8, byte(h.machine), byte(w.boots)}, Pid: uint32(p.n)},
-		Sched:   p.clock, Log: slog.New(w.logger(p)), Rand: rand.NewChaCha8(seed), Takeover: true,
+		Sched:   p.clock, Log: slog.New(w.logger(p)), Rand: rand.NewChaCha8(seed),
 		Network: func(self view.NodeID, _ func()) (locks, control dlm.Transport, err error) {
 			return w.net.join(p, self, channelLocks), w.net.join(p, self, channelControl), nil
 		},

@@ -25,6 +25,7 @@ type Stats struct {
 	Grants      int
 	Landed      int // writes judged
 	Faults      map[string]int
+	Leaked      int // procedures that did not end after the run
 	Hash        uint64
 }
 
@@ -43,6 +44,7 @@ func (s *Stats) add(o *Stats) {
 	s.Undecided += o.Undecided
 	s.Grants += o.Grants
 	s.Landed += o.Landed
+	s.Leaked += o.Leaked
 	if s.Faults == nil {
 		s.Faults = map[string]int{}
 	}
@@ -57,9 +59,9 @@ func (s *Stats) String() string {
 		f = append(f, fmt.Sprintf("%s %d", k, s.Faults[k]))
 	}
 	return fmt.Sprintf("%d seeds, %v simulated, %d lives of nodes, %d operations, %d messages, %d grants, %d writes judged\n"+
-		"%d takeovers, %d withdrawals, %d ghosts, %d volumes checked, %d files verified, %d shared operations ordered (%d histories undecided)\nfaults: %s",
+		"%d takeovers, %d withdrawals, %d ghosts, %d volumes checked, %d files verified, %d shared operations ordered (%d histories undecided)\nfaults: %s\n%d procedures left over",
 		s.Seeds, s.Time.Round(time.Second), s.Lives, s.Ops, s.Messages, s.Grants, s.Landed, s.Takeovers, s.Withdrawals, s.Ghosts, s.Checked,
-		s.Verified, s.Shared, s.Undecided, strings.Join(f, ", "))
+		s.Verified, s.Shared, s.Undecided, strings.Join(f, ", "), s.Leaked)
 }
 
 // Result is how a run ended.

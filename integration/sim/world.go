@@ -43,6 +43,7 @@ type World struct {
 	calm    bool // no faults any more
 	closing bool // everybody leaves
 	ended   bool
+	over    bool // nobody judges any more
 	running int // fault makers at work
 	working int // clients at work
 }
@@ -108,7 +109,8 @@ func latency(rng *rand.Rand, op simdisk.Op, n int) time.Duration {
 func (w *World) run() {
 	defer w.stop()
 	w.s.Go("tick", func() { // time goes on even when all processes are dead
-		for w.s.Sleep(background, time.Second) == nil {
+		for !w.over {
+			_ = w.s.Sleep(background, time.Second)
 		}
 	})
 	w.s.Go("director", w.direct)
@@ -129,16 +131,29 @@ func (w *World) runFor(d time.Duration) (err error) {
 	return w.s.Run(w.s.Now() + d)
 }
 
-// stop ends all procedures, when none is inside the disk any more.
+// stop winds everything down: all processes are dead, and what they were doing ends with errors. Procedures that do not
+// end are left alone; to end them from outside would unlock what they have unlocked.
 func (w *World) stop() {
-	w.stats.Time = w.s.Now()
-	w.stats.Hash = w.s.Hash()
+	w.stats.Time, w.stats.Hash = w.s.Now(), w.s.Hash()
+	w.over, w.ended, w.idle, w.calm, w.closing = true, true, true, true, true
+	w.trace = nil
 	for _, p := range w.procs {
 		p.clock.dead = true
+		p.clock.end.Set()
+		p.over.Set()
+		p.stop()
+		for op := range p.ops {
+			op.vanished = true
+			op.done.Set()
+		}
+		if p.node != nil {
+			p.node.Kill()
+		}
 	}
-	w.ended, w.idle, w.calm, w.closing = true, true, true, true
-	_ = w.runFor(20 * time.Second)
-	w.s.Stop()
+	_ = w.runFor(time.Minute)
+	if w.stats.Leaked = len(w.s.Parked()); w.stats.Leaked == 0 {
+		w.s.Stop()
+	}
 }
 
 // direct is the course of a run.
@@ -200,6 +215,9 @@ func (w *World) anyFrozen() bool {
 func (w *World) members() map[view.Slot]view.Incarnation { return w.judges.lives.members() }
 
 func (w *World) fault(judge, format string, args ...any) {
+	if w.over {
+		return
+	}
 	f := Fault{judge, fmt.Sprintf(format, args...), w.s.Now()}
 	w.faults = append(w.faults, f)
 	w.event("FAULT %v", f)
