@@ -11,6 +11,7 @@ type file struct {
 	c       *client
 	id      uint32
 	ino     fs.Ino // 0: not told
+	gen     uint64 // of the inode
 	sparse  bool
 	size    register // bytes
 	cells   []register

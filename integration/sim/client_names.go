@@ -98,7 +98,7 @@ func (c *client) create(p *process) {
 	dir, name := c.dirOf(path)
 	c.change(p, "create "+path, func(s map[string]uint32) { s[path] = f.id }, func(v *fs.Volume) error {
 		var h fs.File
-		err := v.Create(background, fs.Caller{}, dir, name, 0o644, syscall.O_EXCL, func(a fs.Attr, o fs.File) { f.ino, h = a.Ino, o })
+		err := v.Create(background, fs.Caller{}, dir, name, 0o644, syscall.O_EXCL, func(a fs.Attr, o fs.File) { f.ino, f.gen, h = a.Ino, a.Generation, o })
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (c *client) fine(op *opCall) bool {
 
 // list reads the directories and compares with what may be there.
 func (c *client) list(p *process) bool {
-	found := map[string]fs.Ino{}
+	found := map[string]inode{}
 	prefix := fmt.Sprintf("c%d-", c.id)
 	op := p.call(c.name+" list", func() error {
 		for i := range 2 {
@@ -181,11 +181,17 @@ func (c *client) list(p *process) bool {
 			}
 			err = d.Read(background, 0, func(e fs.DirEntry) bool {
 				if strings.HasPrefix(e.Name, prefix) {
-					found[fmt.Sprintf("%d/%s", at, e.Name)] = e.Ino
+					found[fmt.Sprintf("%d/%s", at, e.Name)] = inode{ino: e.Ino}
 				}
 				return true
 			})
 			d.Release()
+			if err != nil {
+				return err
+			}
+		}
+		for _, path := range sortedKeys(found) {
+			err := p.node.Volume().Getattr(background, found[path].ino, func(a fs.Attr) { found[path] = inode{a.Ino, a.Generation} })
 			if err != nil {
 				return err
 			}
@@ -196,7 +202,7 @@ func (c *client) list(p *process) bool {
 }
 
 // listed takes what was found for what is there, if it may be.
-func (c *client) listed(p *process, found map[string]fs.Ino) bool {
+func (c *client) listed(p *process, found map[string]inode) bool {
 	n := &c.names
 	lowest := 0
 	if n.known {
@@ -207,7 +213,7 @@ func (c *client) listed(p *process, found map[string]fs.Ino) bool {
 			continue
 		}
 		for path, id := range n.hist[i] {
-			c.files[id].ino = found[path]
+			c.files[id].ino, c.files[id].gen = found[path].ino, found[path].gen
 		}
 		c.gen++
 		n.hist, n.known = n.hist[:i+1], true
@@ -217,17 +223,35 @@ func (c *client) listed(p *process, found map[string]fs.Ino) bool {
 	return false
 }
 
-func (c *client) fits(s map[string]uint32, found map[string]fs.Ino) bool {
+// inode is which inode a name leads to.
+type inode struct {
+	ino fs.Ino
+	gen uint64
+}
+
+// fits reports whether found may be the state s. A file whose creation was not answered may have any inode that is not
+// one of the others.
+func (c *client) fits(s map[string]uint32, found map[string]inode) bool {
 	if len(s) != len(found) {
 		return false
 	}
 	for path, id := range s {
-		ino, ok := found[path]
-		if !ok || c.files[id].ino != 0 && c.files[id].ino != ino {
+		there, ok := found[path]
+		f := c.files[id]
+		if !ok || f.ino != 0 && there != (inode{f.ino, f.gen}) || f.ino == 0 && c.owns(there) {
 			return false
 		}
 	}
 	return true
+}
+
+func (c *client) owns(i inode) bool {
+	for _, f := range c.files {
+		if f.ino == i.ino && f.gen == i.gen {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *client) possible() string {

@@ -51,10 +51,10 @@ func (c *clock) real(d time.Duration) time.Duration {
 }
 
 func (c *clock) AfterFunc(d time.Duration, fn func()) func() bool {
-	begun := c.suspended
+	due, begun := c.base.Now()+c.real(d), c.suspended
 	var done atomic.Bool
 	stop := c.base.AfterFunc(c.real(d), func() {
-		c.catchUp(background, begun)
+		_ = c.catchUp(background, due, begun)
 		if done.Swap(true) {
 			return
 		}
@@ -68,23 +68,25 @@ func (c *clock) AfterFunc(d time.Duration, fn func()) func() bool {
 }
 
 func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
-	begun := c.suspended
+	due, begun := c.base.Now()+c.real(d), c.suspended
 	err := c.base.Sleep(ctx, c.real(d))
 	if err == nil {
-		err = c.catchUp(ctx, begun)
+		err = c.catchUp(ctx, due, begun)
 	}
 	c.thaw()
 	return err
 }
 
-// catchUp sleeps as long as timers have stood still since begun.
-func (c *clock) catchUp(ctx context.Context, begun time.Duration) error {
+// catchUp sleeps what is left of a timer that was due at that time, and stood still for all suspends since begun.
+func (c *clock) catchUp(ctx context.Context, due, begun time.Duration) error {
 	c.thaw()
 	for begun < c.suspended {
-		more := c.suspended - begun
+		due += c.suspended - begun
 		begun = c.suspended
-		if err := c.base.Sleep(ctx, more); err != nil {
-			return err
+		if left := due - c.base.Now(); left > 0 {
+			if err := c.base.Sleep(ctx, left); err != nil {
+				return err
+			}
 		}
 		c.thaw()
 	}

@@ -15,7 +15,13 @@ func crashOne(w *World) bool {
 	if h == nil {
 		return false
 	}
-	h.proc.kill("crash", w.ghosts())
+	p := h.proc
+	if w.disturb.IntN(2) == 0 { // in the middle of a write, if there is one soon
+		for end := w.s.Now() + 200*time.Millisecond; w.disk.InFlight(p.n) == 0 && w.s.Now() < end && !p.clock.dead; {
+			_ = w.s.Sleep(background, 40*time.Microsecond)
+		}
+	}
+	p.kill("crash", w.ghosts())
 	return true
 }
 

@@ -152,7 +152,7 @@ func (h *Host) active() bool {
 	return p != nil && p.usable() && p.lost == nil && p.node.Status().State.String() == "active"
 }
 
-// member reports whether the latest view on the disk has the present life of h.
+// member reports whether the latest view on the disk has the present life of h, and its lease is fresh.
 func (h *Host) member(members map[view.Slot]view.Incarnation) bool {
-	return h.active() && members[h.proc.id.Slot] == h.proc.id.Incarnation
+	return h.active() && h.proc.node.Status().LeaseLeft > h.w.sb.Profile.Lease/2 && members[h.proc.id.Slot] == h.proc.id.Incarnation
 }
