@@ -74,6 +74,5 @@ type Result struct {
 }
 
 func (w *World) result() *Result {
-	w.stats.Lives = w.lives
-	return &Result{w.seed, w.opt, w.stats, w.faults, w.recent}
+	return &Result{w.seed, w.opt, w.final, w.faults, w.recent}
 }

@@ -19,11 +19,8 @@ var (
 	onFlag    = flag.Bool("keep-on", false, "go on after a seed that fails")
 )
 
-// quickSeeds and longSeeds are what every make test runs. Every longEvery-th seed is a long one.
-const (
-	quickSeeds = 60
-	longEvery  = 15
-)
+// longEvery: every so many seeds one is a long run.
+const longEvery = 15
 
 func options(seed uint64) Options {
 	o := drawOptions(seed, seed%longEvery == 0)

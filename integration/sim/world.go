@@ -30,6 +30,7 @@ type World struct {
 	clients []*client
 	judges  *judges
 	stats   Stats
+	final   Stats // as they were when the run ended
 	faults  []Fault
 	trace   io.Writer
 	recent  []string
@@ -44,8 +45,8 @@ type World struct {
 	closing bool // everybody leaves
 	ended   bool
 	over    bool // nobody judges any more
-	running int // fault makers at work
-	working int // clients at work
+	running int  // fault makers at work
+	working int  // clients at work
 }
 
 // Fault is something that a judge found.
@@ -79,6 +80,13 @@ const (
 
 // Run runs a seed.
 func Run(seed uint64, o Options, h Hooks, trace io.Writer) *Result {
+	w := newWorld(seed, o, h, trace)
+	w.event("seed %#x: %v", seed, o)
+	w.run()
+	return w.result()
+}
+
+func newWorld(seed uint64, o Options, h Hooks, trace io.Writer) *World {
 	w := &World{
 		seed: seed, opt: o, hooks: h, s: simsched.New(seed), trace: trace, bytes: map[lockedByte]*process{},
 		rng: rand.New(rand.NewPCG(seed, 0x40571)), disturb: rand.New(rand.NewPCG(seed, 0xfa017)), stats: Stats{Faults: map[string]int{}},
@@ -93,9 +101,7 @@ func Run(seed uint64, o Options, h Hooks, trace io.Writer) *Result {
 	for i := range o.Nodes {
 		w.hosts = append(w.hosts, newHost(w, i))
 	}
-	w.event("seed %#x: %v", seed, o)
-	w.run()
-	return w.result()
+	return w
 }
 
 // latency is mostly that of a fast disk; now and then an I/O takes a good part of the bound of the fast profile.
@@ -134,7 +140,8 @@ func (w *World) runFor(d time.Duration) (err error) {
 // stop winds everything down: all processes are dead, and what they were doing ends with errors. Procedures that do not
 // end are left alone; to end them from outside would unlock what they have unlocked.
 func (w *World) stop() {
-	w.stats.Time, w.stats.Hash = w.s.Now(), w.s.Hash()
+	w.stats.Time, w.stats.Hash, w.stats.Lives = w.s.Now(), w.s.Hash(), w.lives
+	w.final = w.stats
 	w.over, w.ended, w.idle, w.calm, w.closing = true, true, true, true, true
 	w.trace = nil
 	for _, p := range w.procs {
@@ -151,7 +158,7 @@ func (w *World) stop() {
 		}
 	}
 	_ = w.runFor(time.Minute)
-	if w.stats.Leaked = len(w.s.Parked()); w.stats.Leaked == 0 {
+	if w.final.Leaked = len(w.s.Parked()); w.final.Leaked == 0 {
 		w.s.Stop()
 	}
 }
