@@ -224,6 +224,11 @@ func (f *file) eachCell(b []byte, fn func(cell int, version uint32) error) error
 	return nil
 }
 
+// alive reports whether p still serves the client and is a member: nothing that it had can be gone.
+func (c *client) alive(p *process) bool {
+	return p == c.h.proc && p.usable() && p.lost == nil && c.w.members()[p.id.Slot] == p.id.Incarnation
+}
+
 // audit reads a file of another client, through this node. While its owner changes nothing, it must be what the owner
 // knows; whoever reads it, no foreign or mixed content is there.
 func (c *client) audit(p *process) {
@@ -245,14 +250,14 @@ func (c *client) audit(p *process) {
 		return
 	}
 	if op.err != nil {
-		if op.expected(op.err) && owner == o.h.proc && owner.usable() && owner.lost == nil {
+		if op.expected(op.err) && o.alive(owner) {
 			c.w.judges.files.found("%s finds through %v f%d of %s (inode %d) gone", c.name, p, f.id, o.name, f.ino)
 		}
 		return
 	}
 	c.w.stats.Verified++
 	// A process that has died or was buried may have taken with it what was not durable.
-	alive := owner == o.h.proc && owner.usable() && owner.lost == nil && c.w.judges.lives.in(owner.id)
+	alive := o.alive(owner)
 	right := func(r *register, v uint32) bool { return r.ever(v) && (!alive || r.allows(v)) }
 	if !right(&f.size, uint32(n)) {
 		c.w.judges.files.found("%s reads through %v f%d of %s: %d bytes, must be %+v", c.name, p, f.id, o.name, n, f.size)

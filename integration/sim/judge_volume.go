@@ -63,6 +63,10 @@ func (j *volumeJudge) check(when string, dev blockdev.Device) *check.Report {
 		j.w.fault("volume", "%s: check: %v", when, err)
 		return nil
 	}
+	if !r.Clean() && j.w.opt.Beyond {
+		j.w.stats.Damaged++
+		return nil
+	}
 	if !r.Clean() {
 		var b strings.Builder
 		_ = r.WriteText(&b, check.Warning)

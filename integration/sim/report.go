@@ -19,6 +19,7 @@ type Stats struct {
 	Withdrawals int
 	Ghosts      int
 	Checked     int // volumes
+	Damaged     int // of them, by ghosts beyond the bound, and found out
 	Verified    int // files looked at
 	Shared      int // operations whose order was judged
 	Undecided   int // histories that porcupine gave up on
@@ -39,6 +40,7 @@ func (s *Stats) add(o *Stats) {
 	s.Withdrawals += o.Withdrawals
 	s.Ghosts += o.Ghosts
 	s.Checked += o.Checked
+	s.Damaged += o.Damaged
 	s.Verified += o.Verified
 	s.Shared += o.Shared
 	s.Undecided += o.Undecided
@@ -59,8 +61,8 @@ func (s *Stats) String() string {
 		f = append(f, fmt.Sprintf("%s %d", k, s.Faults[k]))
 	}
 	return fmt.Sprintf("%d seeds, %v simulated, %d lives of nodes, %d operations, %d messages, %d grants, %d writes judged\n"+
-		"%d takeovers, %d withdrawals, %d ghosts, %d volumes checked, %d files verified, %d shared operations ordered (%d histories undecided)\nfaults: %s\n%d procedures left over",
-		s.Seeds, s.Time.Round(time.Second), s.Lives, s.Ops, s.Messages, s.Grants, s.Landed, s.Takeovers, s.Withdrawals, s.Ghosts, s.Checked,
+		"%d takeovers, %d withdrawals, %d ghosts, %d volumes checked (%d damaged), %d files verified, %d shared operations ordered (%d histories undecided)\nfaults: %s\n%d procedures left over",
+		s.Seeds, s.Time.Round(time.Second), s.Lives, s.Ops, s.Messages, s.Grants, s.Landed, s.Takeovers, s.Withdrawals, s.Ghosts, s.Checked, s.Damaged,
 		s.Verified, s.Shared, s.Undecided, strings.Join(f, ", "), s.Leaked)
 }
 

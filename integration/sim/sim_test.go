@@ -16,6 +16,7 @@ var (
 	firstFlag = flag.Uint64("first", 1, "the first of them")
 	traceFlag = flag.String("trace", "", "write all that happens to this file; - for standard output")
 	faultFlag = flag.String("faults", "", "only these kinds of faults, by commas; see FaultNames")
+	beyond    = flag.Bool("beyond", false, "writes of dead hosts land later than the bound of one I/O, which nothing but a fence at the storage can stop: only that no judge of locks, lives and liveness finds anything")
 	onFlag    = flag.Bool("keep-on", false, "go on after a seed that fails")
 )
 
@@ -24,6 +25,7 @@ const longEvery = 15
 
 func options(seed uint64) Options {
 	o := drawOptions(seed, seed%longEvery == 0)
+	o.Beyond = *beyond
 	if *faultFlag != "" {
 		o.Faults = strings.Split(*faultFlag, ",")
 	}
