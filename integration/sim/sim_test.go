@@ -71,7 +71,11 @@ func trace(t *testing.T) io.Writer {
 
 // TestSameSeed: a run is a function of its seed.
 func TestSameSeed(t *testing.T) {
-	for seed := uint64(1); seed <= 4; seed++ {
+	n := uint64(3)
+	if *seedsFlag > 0 {
+		n = uint64(*seedsFlag)
+	}
+	for seed := *firstFlag; seed < *firstFlag+n; seed++ {
 		a := Run(seed, options(seed), Hooks{}, nil)
 		b := Run(seed, options(seed), Hooks{}, nil)
 		require.Equal(t, a.Stats, b.Stats, "seed %d", seed)
