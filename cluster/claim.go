@@ -10,6 +10,11 @@ import (
 
 // claim decides on a slot: the one with our name, else a free one, else a dead one if nobody is alive.
 func (c *core) claim(now time.Duration, out []effect) []effect {
+	for j := range c.watch {
+		if w := &c.watch[j]; w.slot != nil && IsTool(w.slot.Name) && w.verdict(c.profile) == slotAlive {
+			return c.fail(&ToolAtWork{w.slot.Name}, out)
+		}
+	}
 	out, named, blocked := c.claimNamed(now, out)
 	if blocked {
 		return out

@@ -56,6 +56,9 @@ type Config struct {
 	// it is mounted again, or another node recovers it. A first mounter recovers everybody all the same.
 	NoTakeover bool
 
+	// OnBegun is given the node before it has joined, so that its Status can be seen while Join waits, and Fence can help
+	// it on. Nil: nobody wants to know.
+	OnBegun func(*Node)
 	// OnView tells of a new view, in order of epochs, some may be skipped. A member that is dead already may have
 	// neither name nor address. The node does nothing in the new epoch
 	// before it returns. It is not called for views that do not contain this node. It must not call Leave or Kill.
@@ -97,6 +100,9 @@ func (c *Config) check() error {
 	}
 	if c.Rand == nil {
 		c.Rand = rand.Reader
+	}
+	if c.OnBegun == nil {
+		c.OnBegun = func(*Node) {}
 	}
 	if c.OnView == nil {
 		c.OnView = func(view.View) {}

@@ -35,7 +35,8 @@ type core struct {
 	installed view.Epoch
 	names     map[view.NodeID]view.Member
 	links     links
-	err       error // why the join is being given up
+	linked    time.Duration // when links was brought up to date
+	err       error         // why the join is being given up
 	waits     waits
 
 	told   *ondisk.View // whose changes have been told

@@ -62,6 +62,14 @@ func (l links) see(now time.Duration, members []ondisk.Slot) {
 	}
 }
 
+// forgive leaves time out of account.
+func (l links) forgive(d time.Duration) {
+	for key, k := range l {
+		k.since += d
+		l[key] = k
+	}
+}
+
 // deaf reports whether s says that it does not hear other.
 func deaf(s, other *ondisk.Slot) bool {
 	return s.Hears.Has(ondisk.HearsKnown) && !s.Hears.Has(other.Index)
@@ -100,6 +108,10 @@ func (c *core) expel(now time.Duration, out []effect) []effect {
 			members = append(members, *s)
 		}
 	}
+	if away := now - c.linked - credit*c.profile.Heartbeat; away > 0 {
+		c.links.forgive(away) // as with heartbeats: who did not look has not watched
+	}
+	c.linked = now
 	c.links.see(now, members)
 	lives, slots := map[uint16]view.NodeID{}, make([]uint16, 0, len(members))
 	for i := range members {

@@ -19,9 +19,11 @@ type hbDev struct {
 	killAt int  // the process dies at this call, counted from 1; 0 never
 	after  bool // it dies after the call took effect
 
-	hook   func(write bool, off int64, op func() error) error // does the call
-	broken bool                                               // every call fails
-	prob   float64                                            // of a fault in each call
+	hook      func(write bool, off int64, op func() error) error // does the call
+	broken    bool                                               // every call fails
+	prob      float64                                            // of a fault in each call
+	slowRead  time.Duration                                      // of every call: one side only is slow
+	slowWrite time.Duration
 }
 
 type fault int
@@ -32,6 +34,7 @@ const (
 	faultAfter        // done, but reported as an error
 	faultSlow         // takes up to 3 D
 	faultGhost        // reported as an error, done later
+	faultLate         // done at once, reported up to 3 D later
 )
 
 func (d *hbDev) draw() fault {
@@ -39,7 +42,7 @@ func (d *hbDev) draw() fault {
 		return faultBefore
 	}
 	if d.prob > 0 && d.p.w.rng.Float64() < d.prob {
-		return fault(1 + d.p.w.rng.IntN(4))
+		return fault(1 + d.p.w.rng.IntN(5))
 	}
 	return faultNone
 }
@@ -53,6 +56,13 @@ func (d *hbDev) call(op func(context.Context) error, ctx context.Context, write 
 	}
 	bound := d.p.w.sb.Profile.IOBound
 	random := func() time.Duration { return time.Duration(d.p.w.rng.Int64N(int64(3 * bound))) }
+	slow := d.slowRead
+	if write {
+		slow = d.slowWrite
+	}
+	if slow > 0 {
+		_ = d.p.w.s.Sleep(context.Background(), slow)
+	}
 	var err error
 	switch f := d.draw(); {
 	case f == faultBefore:
@@ -64,6 +74,9 @@ func (d *hbDev) call(op func(context.Context) error, ctx context.Context, write 
 	case f == faultSlow:
 		_ = d.p.w.s.Sleep(context.Background(), random())
 		err = op(context.Background())
+	case f == faultLate:
+		err = op(context.Background())
+		_ = d.p.w.s.Sleep(context.Background(), random())
 	case f == faultGhost && write:
 		late := min(random(), bound)
 		d.p.w.s.Go("ghost", func() {

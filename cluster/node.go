@@ -86,6 +86,7 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.replayCtx, n.endReplay = context.WithCancel(n.ctx)
 	begun(n)
+	n.cfg.OnBegun(n)
 	n.spawn("cluster agent", n.runAgent)
 	n.spawn("cluster clock", n.runClock)
 	if cfg.Greet != nil {

@@ -100,6 +100,10 @@ var (
 	ErrNoSlot = errors.New("no free slot")
 	// ErrSecondNode refuses a second node on a device without compare-and-write.
 	ErrSecondNode = errors.New("the device has no compare-and-write: only one node at a time")
+	// ErrMounted refuses a tool that needs the volume for itself.
+	ErrMounted = errors.New("the volume is mounted")
+	// ErrTool refuses a node while a tool has the volume for itself.
+	ErrTool = errors.New("the volume is being repaired")
 	// ErrProfile refuses a node whose times differ from those of a node that is in.
 	ErrProfile = errors.New("timing profile differs")
 )
@@ -130,3 +134,23 @@ func (e *NoSlot) Error() string {
 
 // Is makes it an ErrNoSlot.
 func (e *NoSlot) Is(target error) bool { return target == ErrNoSlot }
+
+// Mounted is the ErrMounted that names the nodes.
+type Mounted struct{ Names []string }
+
+func (e *Mounted) Error() string { return "mounted by " + strings.Join(e.Names, ", ") }
+
+// Is makes it an ErrMounted.
+func (e *Mounted) Is(target error) bool { return target == ErrMounted }
+
+// ToolAtWork is the ErrTool that names the tool.
+type ToolAtWork struct {
+	Name string // "fsck@host/pid"
+}
+
+func (e *ToolAtWork) Error() string {
+	return "the volume is being repaired by " + e.Name + ": it can be mounted when that is done"
+}
+
+// Is makes it an ErrTool.
+func (e *ToolAtWork) Is(target error) bool { return target == ErrTool }

@@ -33,6 +33,8 @@ type world struct {
 	procs []*proc
 	judge *judge
 	trace io.Writer
+
+	calming bool // faults are over
 }
 
 func fastProfile() ondisk.Profile { return ondisk.Profiles[2] }
@@ -89,6 +91,7 @@ func (w *world) run(limit time.Duration, what string, cond func() bool) {
 			w.t.Fatalf("%s: not within %v; waiting: %v", what, limit, w.waits())
 		}
 		require.NoError(w.t, w.s.Run(w.s.Now()+20*time.Millisecond))
+		w.judge.admitted()
 	}
 }
 
@@ -121,6 +124,7 @@ type proc struct {
 	leftErr error
 	views   []view.View
 	states  []State
+	events  []Event
 	journal bool // opened
 	writes  int
 	cancel  context.CancelFunc
@@ -152,7 +156,8 @@ func (w *world) spawn(name string, machine int, change ...func(*Config)) *proc {
 		Rand:    rand.NewChaCha8(seed),
 		Machine: Machine{Host: [16]byte{9, byte(machine)}, Boot: [16]byte{8, byte(machine)}, Pid: uint32(p.host)},
 		OnView:  p.onView, OnState: func(s State, _ Reason) { p.states = append(p.states, s) },
-		Replay: p.replay, Poke: p.poke, Greet: p.greet,
+		OnEvent: func(e Event) { p.events = append(p.events, e) },
+		Replay:  p.replay, Poke: p.poke, Greet: p.greet,
 	}
 	if machine != 0 {
 		cfg.Host = &lockTable{p}
@@ -376,17 +381,20 @@ func (l *lockTable) ByteLocked(n int64) (bool, error) { return l.p.w.locks[l.key
 type freezer struct {
 	sched.Scheduler
 	p     *proc
-	until time.Duration
+	until time.Duration // frozen, by the clock of the world
+	jump  time.Duration // by which the clock of its host is ahead
 }
 
-func (f *freezer) freeze(d time.Duration) { f.until = max(f.until, f.Now()+d) }
+func (f *freezer) Now() time.Duration { return f.Scheduler.Now() + f.jump }
+
+func (f *freezer) freeze(d time.Duration) { f.until = max(f.until, f.Scheduler.Now()+d) }
 
 func (f *freezer) thaw() {
 	if f.p.dead {
 		_ = f.Scheduler.NewEvent().Wait(context.Background())
 	}
-	for f.Now() < f.until {
-		_ = f.Scheduler.Sleep(context.Background(), f.until-f.Now())
+	for f.Scheduler.Now() < f.until {
+		_ = f.Scheduler.Sleep(context.Background(), f.until-f.Scheduler.Now())
 		if f.p.dead {
 			_ = f.Scheduler.NewEvent().Wait(context.Background())
 		}

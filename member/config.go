@@ -30,7 +30,7 @@ type Config struct {
 	Rand    io.Reader    // nil: crypto/rand
 	// Fencing are the methods by which this node proves others dead, as cluster.Config has them.
 	Fencing []fence.Method
-	// Network is called once, when it is known who we are. Nil for Recover, which needs none.
+	// Network is called once, when it is known who we are.
 	Network Network
 
 	CacheBytes int64 // as fs.Config
@@ -38,10 +38,14 @@ type Config struct {
 	// Locks puts something between filesystem and lock manager, to count or to watch; nil for nothing.
 	Locks func(view.NodeID, fs.LockManager) fs.LockManager
 
+	// OnBegun is given the node while Start still works on it. Until Start has returned only Status and Fence may be used.
+	OnBegun func(*Node)
 	// OnView tells of each view before the lock manager learns of it, after Network. It must not block, nor call Leave.
 	OnView func(view.View)
 	// OnState tells of each change of state, one call at a time. It must not block, nor call Leave or Kill.
 	OnState func(cluster.State, cluster.Reason)
+	// OnReplay tells of each journal that had to be brought home, and was. It must not block.
+	OnReplay func(Replayed)
 	// OnEvent tells of what happens to the nodes of the volume, as cluster.Config.OnEvent.
 	OnEvent func(cluster.Event)
 	// OnWithdraw is called once if the node can use the volume no more. It must not block.
@@ -57,11 +61,17 @@ func (c *Config) fill() {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	if c.OnBegun == nil {
+		c.OnBegun = func(*Node) {}
+	}
 	if c.OnView == nil {
 		c.OnView = func(view.View) {}
 	}
 	if c.OnState == nil {
 		c.OnState = func(cluster.State, cluster.Reason) {}
+	}
+	if c.OnReplay == nil {
+		c.OnReplay = func(Replayed) {}
 	}
 	if c.OnWithdraw == nil {
 		c.OnWithdraw = func(error) {}

@@ -18,6 +18,7 @@ import (
 type Node struct {
 	cfg   Config
 	mem   atomic.Pointer[cluster.Node]
+	begun atomic.Pointer[cluster.Node] // the same, before it has joined
 	epoch atomic.Uint64
 	// opened says that the filesystem was given the journal of the slot (W2).
 	opened atomic.Bool
@@ -77,7 +78,8 @@ func (n *Node) enter(ctx context.Context) error {
 	mem, err := cluster.Join(ctx, cluster.Config{
 		Dev: c.Beat, Super: c.Super, Name: c.Name, Addr: c.Addr, Host: c.Host, Machine: c.Machine, Sched: c.Sched, Log: c.Log,
 		Rand: c.Rand, Fencing: c.Fencing, OnEvent: c.OnEvent, OnView: n.onView, OnState: n.onState, Replay: n.replay,
-		Poke: n.poke, Greet: n.greet,
+		OnBegun: func(mem *cluster.Node) { n.begun.Store(mem); n.cfg.OnBegun(n) },
+		Poke:    n.poke, Greet: n.greet,
 	})
 	if err != nil {
 		return err
@@ -135,7 +137,10 @@ func (n *Node) ID() view.NodeID { return n.mem.Load().ID() }
 func (n *Node) View() view.View { return n.mem.Load().View() }
 
 // Status is what the node knows of the cluster.
-func (n *Node) Status() cluster.Status { return n.mem.Load().Status() }
+func (n *Node) Status() cluster.Status { return n.begun.Load().Status() }
+
+// Fence declares another node dead on a person's word; see cluster.Node.Fence.
+func (n *Node) Fence(ctx context.Context, name string) error { return n.begun.Load().Fence(ctx, name) }
 
 // Refresh makes the node look at the view now. Before Start has returned it is looking anyway.
 func (n *Node) Refresh() {
@@ -143,6 +148,9 @@ func (n *Node) Refresh() {
 		mem.Refresh()
 	}
 }
+
+// Suspect is a hint that a node may be dead, from who cannot know. The disk is looked at sooner, nothing more.
+func (n *Node) Suspect(name string) { n.mem.Load().Suspect(name) }
 
 // Lost is why the node can use the volume no more, nil if it can.
 func (n *Node) Lost() error {

@@ -23,9 +23,11 @@ func (n *Node) replay(ctx context.Context, gate *cluster.Gate, slot view.Slot) e
 		return err
 	}
 	n.cfg.Log.Info("journal replayed", "slot", slot, "transactions", stats.Groups, "blocks", stats.Applied)
+	r := Replayed{Slot: slot, Groups: stats.Groups, Applied: stats.Applied}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.replays = append(n.replays, Replayed{Slot: slot, Groups: stats.Groups, Applied: stats.Applied})
+	n.replays = append(n.replays, r)
+	n.mu.Unlock()
+	n.cfg.OnReplay(r)
 	return nil
 }
 
@@ -34,16 +36,4 @@ func (n *Node) Replays() []Replayed {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]Replayed(nil), n.replays...)
-}
-
-// Recover joins a volume that nobody uses, brings home every journal under the same protection as a mount, and leaves.
-// It returns what was replayed, also with an error.
-func Recover(ctx context.Context, cfg Config) ([]Replayed, error) {
-	cfg.fill()
-	cfg.Network = nil
-	n := &Node{cfg: cfg}
-	if err := n.enter(ctx); err != nil {
-		return n.Replays(), err
-	}
-	return n.Replays(), n.mem.Load().Leave(ctx)
 }

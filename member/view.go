@@ -17,9 +17,6 @@ var (
 // onView installs a view, and with the first one starts the lock manager.
 func (n *Node) onView(v view.View) {
 	n.epoch.Store(uint64(v.Epoch))
-	if n.cfg.Network == nil {
-		return // replay alone, no locks
-	}
 	locks, err := n.locksIn(v)
 	if err != nil {
 		n.cfg.Log.Error("start lock manager", "err", err)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/covol/covol/cluster"
+	"github.com/covol/covol/cmd/covol/internal/events"
 	"github.com/covol/covol/member"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev/filedev"
@@ -21,7 +23,14 @@ type nodeConfig struct {
 	Bind    string   // host:port to listen on; empty: any port of the address that fits the device
 	Join    []string // addresses of nodes to tell of this one at once
 	OneHost bool     // no other host sees the device
-	Log     *slog.Logger
+	Secure  security // how nodes know each other
+	// StateDir is where the node keeps its events; empty or noState: nowhere.
+	StateDir string
+	Log      *slog.Logger
+	// OnOpen is called with the node once its device is open and the volume known.
+	OnOpen func(*node)
+	// OnEvent takes what happens. It must not block. Nil: nobody is told.
+	OnEvent func(events.Event)
 	// OnWithdraw is called once when the node can use the volume no more.
 	OnWithdraw func(error)
 }
@@ -37,6 +46,7 @@ type node struct {
 	io    *counted // over data
 	views disk     // over beat
 	peers *peers
+	up    atomic.Pointer[member.Node] // Node, while it joins already
 }
 
 // startNode joins the cluster of a volume and mounts the filesystem inside this process.
@@ -56,14 +66,22 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.peers, err = listen(n); err != nil {
 		return err
 	}
+	if n.cfg.OnOpen != nil {
+		n.cfg.OnOpen(n)
+	}
+	if err := n.peers.probe(ctx); err != nil {
+		return err
+	}
 	c, err := n.memberConfig(n.peers.addr)
 	if err != nil {
 		return err
 	}
-	c.Network, c.OnView = n.peers.start, n.peers.onView
+	c.Network, c.OnView, c.OnReplay = n.peers.start, n.peers.onView, n.replayed
+	c.OnBegun, c.OnEvent = n.up.Store, n.happened
 	if n.Node, err = member.Start(ctx, c); err != nil {
 		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
 	}
+	n.peers.member.Store(n.Node)
 	return nil
 }
 
@@ -105,25 +123,14 @@ func joinHint(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrNameInUse):
 		return hint(err, "Every node needs a name of its own: choose another --node.")
+	case errors.Is(err, cluster.ErrTool):
+		return hint(err, "Wait until covol fsck is done, then mount again.")
 	case errors.Is(err, cluster.ErrNoSlot):
 		return hint(err, "Unmount another node first. How many may be in is decided by mkfs --slots.")
 	case errors.Is(err, cluster.ErrSecondNode):
 		return hint(err, "If no other host sees this device, say so with --one-host, on every node.")
 	}
 	return err
-}
-
-// replayAll brings every journal home; the volume must not be in use.
-func (n *node) replayAll(ctx context.Context) ([]member.Replayed, error) {
-	c, err := n.memberConfig("-")
-	if err != nil {
-		return nil, err
-	}
-	done, err := member.Recover(ctx, c)
-	if err != nil {
-		return done, joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
-	}
-	return done, nil
 }
 
 // leave gives everything up: files home, locks, slot, connections, device.
