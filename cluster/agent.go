@@ -4,16 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/covol/covol/cluster/paxos"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
+	"github.com/covol/covol/ondisk/sched"
 )
 
 // agent is what the procedure of the same name remembers from look to look.
 type agent struct {
 	claims []claimTry // claims whose outcome is not known
 	poke   bool       // we changed the view: tell the others once we know it ourselves
+
+	register *paxos.Register // our part in the votes, nil with compare-and-write and before our claim
+
+	checked time.Duration // when the storage was asked whether we are fenced
 }
 
 type claimTry struct {
@@ -49,12 +56,21 @@ func (n *Node) turn(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if now := n.cfg.Sched.Now(); n.currentRenewer() != nil && now-n.agent.checked >= n.cfg.Super.Profile.Lease/2 {
+		n.agent.checked = now
+		if err := n.checkFenced(ctx); err != nil { // a renewal that is late does not count then
+			n.cfg.Log.Warn("the storage does not say whether this node is fenced", "node", n.cfg.Name, "err", err)
+		}
+	}
 	im, err := n.disk.look(ctx)
 	if err != nil {
 		return false, err
 	}
 	if n.foundClaim(im) {
 		return true, nil
+	}
+	if err := n.finishVote(ctx, im); err != nil {
+		return false, err
 	}
 	more, err := n.handle(ctx, looked{im})
 	if err == nil {
@@ -88,13 +104,11 @@ func (n *Node) handle(ctx context.Context, ev event) (again bool, err error) {
 
 func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 	switch e := e.(type) {
-	case probeLock:
-		held, err := n.cfg.Host.ByteLocked(int64(e.slot))
-		if err != nil {
-			return false, fmt.Errorf("look at the lock of slot %d: %w", e.slot, err)
-		}
-		n.post(probed{e.slot, held})
-		return !held, nil
+	case prove:
+		return n.prove(ctx, e), nil
+	case tell:
+		n.cfg.Log.Info("cluster: "+e.ev.String(), "node", n.cfg.Name, "epoch", e.ev.Epoch)
+		n.emit(e.ev)
 	case swapSlot:
 		return n.swapSlot(ctx, e)
 	case swapView:
@@ -110,7 +124,7 @@ func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 		n.install(e.v)
 	case activate:
 		n.currentRenewer().publish(ondisk.SlotActive)
-		n.state.set(StateActive, Reason{})
+		n.setState(StateActive, Reason{})
 		n.settleJoin(nil)
 	case giveUp:
 		n.gate.close(fmt.Errorf("%w: %w", ErrLeft, e.err))
@@ -122,7 +136,7 @@ func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 		}
 		n.currentRenewer().finish(e.dead)
 	case left:
-		n.state.set(StateLeft, Reason{CauseAsked, ""})
+		n.setState(StateLeft, Reason{CauseAsked, ""})
 		n.settleJoin(e.err)
 		n.end()
 	case withdraw:
@@ -153,6 +167,9 @@ func (n *Node) install(v view.View) {
 func (n *Node) leased() bool { return n.currentRenewer() == nil || n.gate.covers(n.gate.margin) }
 
 func (n *Node) swapSlot(ctx context.Context, e swapSlot) (bool, error) {
+	if n.disk.votes != nil {
+		return n.voteSlot(ctx, e)
+	}
 	if !n.leased() {
 		return false, nil
 	}
@@ -172,6 +189,9 @@ func (n *Node) swapSlot(ctx context.Context, e swapSlot) (bool, error) {
 }
 
 func (n *Node) swapView(ctx context.Context, e swapView) (bool, error) {
+	if n.disk.votes != nil {
+		return n.voteView(ctx, e.base, e.new, e.why)
+	}
 	if !n.leased() {
 		return false, nil
 	}
@@ -220,6 +240,9 @@ func (n *Node) pokeOthers() {
 
 // claimSlot takes the lock of the host and then the slot, in this order: nobody may ever see our claim without the lock.
 func (n *Node) claimSlot(ctx context.Context, e claimSlot) (bool, error) {
+	if p := n.cfg.Super.Profile; n.disk.votes != nil {
+		return n.claimByVote(ctx, e, p.IOBound+p.Guard)
+	}
 	if err := n.lock(int64(e.slot)); err != nil {
 		n.cfg.Log.Info("slot not claimed", "node", n.cfg.Name, "slot", e.slot, "err", err)
 		n.post(lockTaken{e.slot})
@@ -228,6 +251,9 @@ func (n *Node) claimSlot(ctx context.Context, e claimSlot) (bool, error) {
 	w, err := n.disk.writer()
 	if err != nil {
 		return false, err
+	}
+	if err := n.register(ctx, view.NodeID{Slot: e.slot, Incarnation: view.Incarnation(e.new.Incarnation)}); err != nil {
+		return false, fmt.Errorf("claim slot %d: %w", e.slot, err)
 	}
 	e.new.Writer = w
 	raw := ondisk.EncodeSlot(n.cfg.Super, e.new)
@@ -266,10 +292,9 @@ func (n *Node) lock(b int64) error {
 	return nil
 }
 
-// foundClaim finds a claim of ours that was reported as an error and took effect all the same. A plain write that came
-// late is not taken up: it may have hit the claim of another node, which must have time to notice.
+// foundClaim finds a claim of ours that was reported as an error and took effect all the same.
 func (n *Node) foundClaim(im *image) bool {
-	if n.currentRenewer() != nil || !n.disk.swaps() {
+	if n.currentRenewer() != nil {
 		return false
 	}
 	for _, try := range n.agent.claims {
@@ -294,5 +319,5 @@ func (n *Node) begin(id view.NodeID, raw []byte, s *ondisk.Slot) {
 	n.renewer = r
 	n.mu.Unlock()
 	n.post(claimed{id})
-	n.spawn("cluster heartbeat", func() { r.run(n.ctx) })
+	sched.GoUrgent(n.cfg.Sched, "cluster heartbeat", n.counted(func() { r.run(n.ctx) }))
 }

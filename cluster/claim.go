@@ -149,29 +149,11 @@ func (c *core) take(now time.Duration, j view.Slot, out []effect) []effect {
 	return append(out, claimSlot{slot: j, old: w.raw, new: c.self(j, inc)})
 }
 
-// judge asks for a proof that the owner of slot j is dead, or marks it dead once there is one.
-func (c *core) judge(now time.Duration, j view.Slot, out []effect) []effect {
-	w := &c.watch[j]
-	if j == c.id.Slot || w.verdict(c.profile) != slotSuspect {
-		return out
-	}
-	if m, ok := w.proof(c.profile); ok {
-		name := "unreadable block"
-		if w.slot != nil {
-			name = w.slot.Name
-		}
-		dead := deadOf(uint16(j), w.slot, c.im.view, deadBit)
-		return append(out, swapSlot{slot: j, old: w.raw, new: dead, why: fmt.Sprintf("%s is dead (%s)", name, m)})
-	}
-	c.waits.add("no heartbeat: waiting for a proof of death", j)
-	if w.neighbour(c.machine) && (w.lock == lockNotAsked || now-w.asked >= c.profile.Heartbeat) {
-		out = append(out, probeLock{j})
-	}
-	return out
-}
-
 // checkPeer refuses times that differ from those of a node that is in.
 func (c *core) checkPeer(s *ondisk.Slot) error {
+	if s.Arbitration != c.arbitration {
+		return fmt.Errorf("%w: node %s in slot %d", ErrMixed, s.Name, s.Index)
+	}
 	if want := c.self(0, 0).Profile; s.Profile != want {
 		return fmt.Errorf("%w: node %s in slot %d uses %v ms, this one %v ms", ErrProfile, s.Name, s.Index, s.Profile, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/covol/covol/cluster/fence"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/ondisk"
 )
@@ -15,8 +16,10 @@ type core struct {
 	name, addr string
 	machine    Machine
 	profile    ondisk.Profile
-	swaps      bool // the device has compare-and-write
 	takeover   bool
+
+	arbitration ondisk.Arbitration // how this node agrees on views
+	methods     []fence.Method     // of proving deaths; their Prove is the shell's to call
 
 	phase    phase
 	id       view.NodeID   // own life; Slot is view.NoSlot before the claim
@@ -32,8 +35,15 @@ type core struct {
 	job       job  // replay of another slot
 	installed view.Epoch
 	names     map[view.NodeID]view.Member
-	err       error // why the join is being given up
+	links     links
+	linked    time.Duration // when links was brought up to date
+	err       error         // why the join is being given up
 	waits     waits
+
+	told   *ondisk.View // whose changes have been told
+	marks  map[view.NodeID]fence.Proof
+	deaths map[view.NodeID]death
+	fenced string // method of the latest death that was ours to prove
 }
 
 type phase int
@@ -61,10 +71,14 @@ type event interface{ isEvent() }
 
 type (
 	looked struct{ im *image }
-	probed struct { // the lock of a slot was looked at
-		slot view.Slot
-		held bool
+	proved struct { // the answer of a method; method -1 is a person
+		method  int
+		content uint64
+		victim  fence.Victim
+		proof   fence.Proof
+		err     error
 	}
+	hinted    struct{ name string }    // somebody outside takes the node for dead
 	lockTaken struct{ slot view.Slot } // our claim found the lock of the slot taken
 	claimed   struct{ id view.NodeID }
 	replayed  struct {
@@ -77,7 +91,8 @@ type (
 )
 
 func (looked) isEvent()     {}
-func (probed) isEvent()     {}
+func (proved) isEvent()     {}
+func (hinted) isEvent()     {}
 func (lockTaken) isEvent()  {}
 func (claimed) isEvent()    {}
 func (replayed) isEvent()   {}
@@ -89,17 +104,23 @@ func (lost) isEvent()       {}
 type effect interface{ isEffect() }
 
 type (
-	probeLock struct{ slot view.Slot }
-	swapSlot  struct {
+	prove struct { // ask a method
+		method  int
+		content uint64
+		victim  fence.Victim
+	}
+	tell     struct{ ev Event }
+	swapSlot struct {
 		slot view.Slot
 		old  []byte
 		new  *ondisk.Slot
 		why  string
 	}
 	swapView struct {
-		old []byte
-		new *ondisk.View
-		why string
+		old  []byte
+		base *ondisk.View // that old holds
+		new  *ondisk.View
+		why  string
 	}
 	claimSlot struct { // take the lock of the slot, then swap
 		slot view.Slot
@@ -115,7 +136,8 @@ type (
 	withdraw struct{ reason Reason }
 )
 
-func (probeLock) isEffect() {}
+func (prove) isEffect()     {}
+func (tell) isEffect()      {}
 func (swapSlot) isEffect()  {}
 func (swapView) isEffect()  {}
 func (claimSlot) isEffect() {}
@@ -127,11 +149,12 @@ func (release) isEffect()   {}
 func (left) isEffect()      {}
 func (withdraw) isEffect()  {}
 
-func newCore(c *Config, swaps bool) *core {
+func newCore(c *Config) *core {
 	return &core{
-		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, swaps: swaps, takeover: c.Takeover,
+		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, takeover: !c.NoTakeover,
+		methods: c.Fencing, marks: map[view.NodeID]fence.Proof{}, deaths: map[view.NodeID]death{},
 		id: view.NodeID{Slot: view.NoSlot}, since: c.Sched.Now(), watch: make([]watch, c.Super.Slots),
-		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{},
+		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{}, links: links{},
 	}
 }
 
@@ -140,12 +163,10 @@ func (c *core) step(now time.Duration, ev event, out []effect) []effect {
 	switch e := ev.(type) {
 	case looked:
 		return c.look(now, e.im, out)
-	case probed:
-		w := &c.watch[e.slot]
-		w.asked = now
-		if w.lock = lockHeld; !e.held {
-			w.lock = lockOpen
-		}
+	case proved:
+		c.proven(now, e)
+	case hinted:
+		return c.hear(now, e.name, out)
 	case lockTaken:
 		c.locked[e.slot] = now
 	case claimed:
@@ -180,13 +201,14 @@ func (c *core) look(now time.Duration, im *image, out []effect) []effect {
 		if view.Slot(j) == c.id.Slot {
 			continue
 		}
-		c.watch[j].see(im.slots[j], im.start, im.end)
+		c.watch[j].see(c.profile, im.slots[j], im.start, im.end)
 		if s := im.slots[j].slot; s != nil && s.State != ondisk.SlotFree {
 			id := view.NodeID{Slot: view.Slot(j), Incarnation: view.Incarnation(s.Incarnation)}
 			c.names[id] = view.Member{NodeID: id, Name: s.Name, Addr: s.Addr}
 		}
 	}
 	c.forgetNames()
+	out = c.tellChanges(now, out)
 	switch c.phase {
 	case phaseClaim:
 		return c.claim(now, out)

@@ -97,24 +97,6 @@ func TestSameNameAtOnce(t *testing.T) {
 	}
 }
 
-func TestSecondNodeWithoutCompareAndWriteIsRefused(t *testing.T) {
-	w := newWorld(t, 1, 3, false)
-	a := w.spawn("a", 0)
-	w.run(patience, "join", a.active)
-	b := w.spawn("b", 0)
-	w.run(patience, "refusal", func() bool { return b.done })
-	require.ErrorIs(t, b.err, ErrSecondNode)
-	require.NoError(t, w.s.Run(w.s.Now()+10*time.Second))
-	assert.True(t, a.active())
-	for seed := range uint64(50) {
-		w := newWorld(t, seed, 3, false)
-		a, b := w.spawn("a", 0), w.spawn("b", 0)
-		w.run(patience, "both to end", func() bool { return a.done && b.done })
-		assert.False(t, a.err == nil && b.err == nil, "two nodes got in")
-		w.check()
-	}
-}
-
 // A node that died is mounted again: by the lock of the host soon, else after W; then its journal is replayed.
 func TestDeadNodeComesBack(t *testing.T) {
 	for machine := range 2 {
@@ -146,7 +128,7 @@ func TestFirstMounterReplaysAll(t *testing.T) {
 		a.kill(0)
 		b.kill(0)
 		c.kill(0)
-		d := w.spawn("d", 1, func(c *Config) { c.Takeover = false })
+		d := w.spawn("d", 1, func(c *Config) { c.NoTakeover = true })
 		e := w.spawn("b", 1)
 		w.run(patience, "join", w.allActive(d, e))
 		w.run(patience, "recovery", w.idle)
@@ -159,7 +141,7 @@ func TestSurvivorsRecoverOrWait(t *testing.T) {
 	for _, takeover := range []bool{true, false} {
 		for machine := range 2 {
 			w := newWorld(t, 5, 3, true)
-			set := func(c *Config) { c.Takeover = takeover }
+			set := func(c *Config) { c.NoTakeover = !takeover }
 			a, b, c := w.spawn("a", machine, set), w.spawn("b", machine, set), w.spawn("c", machine, set)
 			w.run(patience, "join", func() bool { return w.allActive(a, b, c)() && c.writes > 2 })
 			id := c.node.ID()

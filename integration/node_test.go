@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ type node struct {
 	name string
 	dir  string // mount point
 	log  string
+	keys string   // cluster directory
 	args []string // further arguments of mount
 
 	cmd   *exec.Cmd     // nil: never started
@@ -40,10 +42,9 @@ func (n *node) start() {
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	require.NoError(t, err)
 	defer log.Close()
-	args := append([]string{"mount", n.lab.dev, n.dir, "--node", n.name, "--bind", "127.0.0.1:0"}, n.args...)
-	cmd := exec.Command(covolBin(t), args...)
+	cmd := n.command()
 	cmd.Stderr = log
-	cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
+	cmd.Env = append(os.Environ(), "GOTRACEBACK=all", "COVOL_FAULTS="+n.faultSocket())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -51,6 +52,29 @@ func (n *node) start() {
 	n.cmd, n.up, n.gone, n.state = cmd, make(chan string, 1), make(chan struct{}), true
 	go n.follow(out)
 }
+
+// command is what mounts the node, in the network of its host.
+func (n *node) command() *exec.Cmd {
+	bin, bind := covolBin(n.lab.t), "127.0.0.1:0"
+	if n.lab.o.faults {
+		bin = faultsBin(n.lab.t)
+	}
+	var line []string
+	if w := n.lab.net; w != nil {
+		// Not ip netns exec: that has a mount namespace of its own, and the mount would be seen by nobody.
+		line = []string{"nsenter", "--net=/run/netns/" + w.host(n.number()), "--"}
+		bind = w.addr(n.number()) + ":0"
+	}
+	line = append(line, bin, "mount", n.lab.dev, n.dir, "--node", n.name, "--bind", bind)
+	if n.lab.issuer != nil {
+		line = append(line, "--cluster-dir", n.keys)
+	}
+	line = append(line, n.args...)
+	return exec.Command(line[0], line[1:]...)
+}
+
+// number is the place of the node in its lab, from 1.
+func (n *node) number() int { return slices.Index(n.lab.nodes, n) + 1 }
 
 // follow waits for the first line and for the end.
 func (n *node) follow(out io.Reader) {
@@ -167,16 +191,21 @@ func (n *node) status() nodeStatus {
 
 // nodeStatus is the part of `covol status DIR --json` that the tests look at.
 type nodeStatus struct {
-	State  string `json:"state"`
+	State string `json:"state"`
+	Node  struct {
+		Addr string `json:"addr"`
+	} `json:"node"`
 	Volume struct {
 		Note string `json:"note"`
 	} `json:"volume"`
 	Cluster struct {
 		Epoch   uint64 `json:"epoch"`
+		Secured string `json:"secured"`
 		Members []struct {
 			Name       string `json:"name"`
 			Liveness   string `json:"liveness"`
 			Recovering bool   `json:"recovering"`
+			Member     bool   `json:"member"`
 		} `json:"members"`
 	} `json:"cluster"`
 }

@@ -33,7 +33,30 @@ type Slot struct {
 	Pid         uint32
 	Profile     [4]uint32 // h, L, D, g in ms as the owner uses them
 	Writer      uint64    // random for each write, so that an uncertain compare-and-swap can be told by re-reading
+	Arbitration Arbitration
+	Hears       SlotSet // nodes that the owner has heard over the network lately, if HearsKnown is in it
 }
+
+// Arbitration is how the nodes of a volume agree on views. All that are in must use the same.
+type Arbitration uint16
+
+// Ways to agree.
+const (
+	BySwap Arbitration = iota // compare-and-swap of the view block
+	ByVote                    // Disk Paxos over the ballot blocks
+)
+
+// HearsKnown is in Slot.Hears if the owner publishes whom it hears. There is no such slot.
+const HearsKnown = MaxSlots
+
+// SlotSet is a set of slots: bit i%8 of byte i/8 is slot i.
+type SlotSet [32]byte
+
+// Add puts slot i in.
+func (s *SlotSet) Add(i uint16) { s[i/8] |= 1 << (i % 8) }
+
+// Has reports whether slot i is in.
+func (s *SlotSet) Has(i uint16) bool { return s[i/8]&(1<<(i%8)) != 0 }
 
 // EncodeSlot makes the slot block of s for the volume of sb.
 func EncodeSlot(sb *Super, s *Slot) []byte {
@@ -42,7 +65,7 @@ func EncodeSlot(sb *Super, s *Slot) []byte {
 	le := binary.LittleEndian
 	p := b[HeaderSize:]
 	le.PutUint16(p[0:], s.Index)
-	le.PutUint16(p[2:], 0)
+	le.PutUint16(p[2:], uint16(s.Arbitration))
 	le.PutUint32(p[4:], uint32(s.State))
 	le.PutUint32(p[8:], s.Incarnation)
 	le.PutUint32(p[12:], s.Pid)
@@ -56,6 +79,7 @@ func EncodeSlot(sb *Super, s *Slot) []byte {
 		le.PutUint32(p[192+4*i:], v)
 	}
 	le.PutUint64(p[208:], s.Writer)
+	copy(p[216:248], s.Hears[:])
 	Seal(b)
 	return b
 }
@@ -70,13 +94,14 @@ func DecodeSlot(sb *Super, index uint16, b []byte) (*Slot, error) {
 	s := &Slot{
 		Index: le.Uint16(p[0:]), State: SlotState(le.Uint32(p[4:])), Incarnation: le.Uint32(p[8:]), Pid: le.Uint32(p[12:]),
 		Seq: le.Uint64(p[16:]), Epoch: le.Uint64(p[24:]), Name: cstring(p[32:96]), Addr: cstring(p[96:160]),
-		Writer: le.Uint64(p[208:]),
+		Writer: le.Uint64(p[208:]), Arbitration: Arbitration(le.Uint16(p[2:])),
 	}
 	copy(s.Boot[:], p[160:176])
 	copy(s.Host[:], p[176:192])
 	for i := range s.Profile {
 		s.Profile[i] = le.Uint32(p[192+4*i:])
 	}
+	copy(s.Hears[:], p[216:248])
 	if s.Index != index {
 		return nil, &Corrupt{Struct: "slot", Block: sb.SlotBlock(index), Field: "index", Got: s.Index, Want: index}
 	}
@@ -95,9 +120,14 @@ type View struct {
 	// granted, 0 for all others. One entry per slot.
 	Recovering []uint32
 	Writer     uint64 // random for each write
+	// Holders says whose each slot is, where views are voted on; all zero where they are swapped. One entry per slot.
+	Holders []Holder
 }
 
-const viewMembers = 16 // offset in the body
+const (
+	viewMembers = 16 // offset in the body
+	viewHolders = viewMembers + 8*MaxSlots
+)
 
 // EncodeView makes the view block.
 func EncodeView(sb *Super, v *View) []byte {
@@ -108,6 +138,7 @@ func EncodeView(sb *Super, v *View) []byte {
 	le.PutUint64(p[0:], v.Epoch)
 	le.PutUint64(p[8:], v.Writer)
 	putMembers(p[viewMembers:], v.Members, v.Recovering)
+	putHolders(p[viewHolders:], v.Holders)
 	Seal(b)
 	return b
 }
@@ -121,6 +152,7 @@ func DecodeView(sb *Super, b []byte) (*View, error) {
 	p := b[HeaderSize:]
 	v := &View{Epoch: le.Uint64(p[0:]), Writer: le.Uint64(p[8:])}
 	v.Members, v.Recovering = getMembers(p[viewMembers:], sb.Slots)
+	v.Holders = getHolders(p[viewHolders:], sb.Slots)
 	return v, nil
 }
 

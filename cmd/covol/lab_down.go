@@ -124,7 +124,11 @@ func (l *lab) remove(nodes []*labNode) error {
 			rm(path)
 		}
 	}
+	errs = append(errs, os.RemoveAll(l.clusterRoot()))
 	rm(l.image())
+	if err := os.RemoveAll(l.stateDir()); err != nil {
+		errs = append(errs, err)
+	}
 	rm(filepath.Join(l.dir, ".lock"))
 	if err := os.Remove(l.dir); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
 		errs = append(errs, err)
