@@ -46,6 +46,11 @@ var layers = map[string][]string{
 	"fs/posixtest":    {},
 	"fs/fusefs":       {"fs"},
 	"fs/fusefs/...":   {"fs", "fs/fusefs", "ondisk/blockdev"},
+
+	// The wire knows neither side of it; a server of SCSI commands knows no wire; target and initiator share only both.
+	"iscsi/pdu":  {},
+	"iscsi/chap": {"iscsi/pdu"},
+
 	"bench/...":       {"..."},
 	"integration/...": {"..."},
 	"cmd/...":         {"..."},
