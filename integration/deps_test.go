@@ -42,14 +42,15 @@ var layers = map[string][]string{
 	"journal": {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
 	"cluster": {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
 
-	"fs":              {"ondisk", "ondisk/blockdev", "ondisk/sched", "journal", "dlm", "cluster/view"},
-	"fs/posixtest":    {},
-	"fs/fusefs":       {"fs"},
-	"fs/fusefs/...":   {"fs", "fs/fusefs", "ondisk/blockdev"},
+	"fs":            {"ondisk", "ondisk/blockdev", "ondisk/sched", "journal", "dlm", "cluster/view"},
+	"fs/posixtest":  {},
+	"fs/fusefs":     {"fs"},
+	"fs/fusefs/...": {"fs", "fs/fusefs", "ondisk/blockdev"},
 
 	// The wire knows neither side of it; a server of SCSI commands knows no wire; target and initiator share only both.
 	"iscsi/pdu":  {},
 	"iscsi/chap": {"iscsi/pdu"},
+	"iscsi/scsi": {"ondisk/blockdev"},
 
 	"bench/...":       {"..."},
 	"integration/...": {"..."},
