@@ -38,6 +38,17 @@ func (a *attentions) raise(n Nexus, c Code) {
 	}
 }
 
+// raiseOthers queues c for all but n.
+func (a *attentions) raiseOthers(n Nexus, c Code) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for other, q := range a.pending {
+		if other != n && len(q) < maxPending && !slices.Contains(q, c) {
+			a.pending[other] = append(q, c)
+		}
+	}
+}
+
 // raiseAll replaces what is pending everywhere: a reset takes precedence (SAM-5 5.14.2).
 func (a *attentions) raiseAll(c Code) {
 	a.mu.Lock()

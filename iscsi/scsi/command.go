@@ -20,10 +20,15 @@ func (n Nexus) String() string { return fmt.Sprintf("%s,port %d", n.Initiator, n
 type Command struct {
 	Nexus Nexus
 	CDB   []byte
-	Out   []byte // data from the initiator, as much as it sent
+	Out   []byte // data from the initiator, as much as it sent and DataOut wants
+	// Expected is how many bytes the initiator would have sent, where the transport knows; a negative number is unknown.
+	Expected int
 	// Alloc returns memory for data to the initiator, which may hold anything; nil means blockdev.Alloc.
 	Alloc func(n int) []byte
 }
+
+// Unknown is a Command.Expected that says nothing.
+const Unknown = -1
 
 // Result is the outcome of a command.
 type Result struct {

@@ -18,12 +18,15 @@ func runCompareAndWrite(ctx context.Context, r *request) ([]byte, error) {
 	if blocks > uint64(r.u.maxCompare()) {
 		return nil, badField(13)
 	}
-	if err := r.u.inside(lba, blocks); err != nil || blocks == 0 {
+	n := int(blocks) * r.u.geo.SectorSize
+	if err := r.u.inside(lba, blocks); err != nil {
 		return nil, err
 	}
-	n := int(blocks) * r.u.geo.SectorSize
-	if len(r.Out) != 2*n {
+	if len(r.Out) != 2*n || r.mismatch(2*n) {
 		return nil, illegal(InvalidFieldInCDB)
+	}
+	if blocks == 0 {
+		return nil, nil
 	}
 	off := int64(lba) * int64(r.u.geo.SectorSize)
 	defer r.u.ranges.lock(lba, blocks, true)()

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// modePage is a page of mode parameters. Nothing can be changed, so the changeable values are all zero.
+// modePage is a page of mode parameters. Only SWP of the control page can be changed.
 type modePage struct {
 	code   byte
 	clause string
@@ -28,7 +28,7 @@ const (
 )
 
 // modeBody returns the pages that a CDB asks for.
-func modeBody(cdb []byte) ([]byte, error) {
+func (u *Unit) modeBody(cdb []byte) ([]byte, error) {
 	control, code := cdb[2]>>6, cdb[2]&0x3f
 	if cdb[3] != 0 && (cdb[3] != 0xff || code != modeAll) {
 		return nil, badField(3) // no subpages
@@ -47,6 +47,9 @@ func modeBody(cdb []byte) ([]byte, error) {
 		} else {
 			p = append(p, m.body...)
 		}
+		if m.code == controlPage && (control == modeChangeable || control == 0 && u.protected) {
+			p[len(p)-len(m.body)+swpByte] |= swpBit
+		}
 	}
 	if p == nil {
 		return nil, badField(2)
@@ -56,11 +59,18 @@ func modeBody(cdb []byte) ([]byte, error) {
 
 // modeDevice is the device-specific parameter (SBC-3 6.5.1): write protection, DPOFUA.
 func (u *Unit) modeDevice() byte {
-	if u.opts.ReadOnly {
+	if u.opts.ReadOnly || u.protected {
 		return 0x90
 	}
 	return 0x10
 }
+
+// Where SWP is in the control page, behind its code and length.
+const (
+	controlPage = 0x0a
+	swpByte     = 2
+	swpBit      = 0x08
+)
 
 const modeNoDescriptor = 0x08 // DBD
 
@@ -82,7 +92,7 @@ func (u *Unit) blockDescriptor(cdb []byte, long bool) []byte {
 }
 
 func runModeSense6(_ context.Context, r *request) ([]byte, error) {
-	body, err := modeBody(r.CDB)
+	body, err := r.u.modeBody(r.CDB)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +104,7 @@ func runModeSense6(_ context.Context, r *request) ([]byte, error) {
 
 func runModeSense10(_ context.Context, r *request) ([]byte, error) {
 	const longLBA = 0x10
-	body, err := modeBody(r.CDB)
+	body, err := r.u.modeBody(r.CDB)
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 // Limits of commands that change blocks without carrying their data, as the page of block limits tells them.
 const (
 	maxUnmapRanges = 256
-	maxUnmapBytes  = 1 << 30
-	maxSameBytes   = 256 << 20
+	maxUnmapBytes  = 512 << 20
+	maxSameBytes   = 4 << 20
 	samePiece      = 256 << 10 // bytes, written at once by WRITE SAME
 )
 

@@ -21,7 +21,7 @@ func out(u *scsi.Unit, n scsi.Nexus, action byte, kind scsi.Type, key, serviceKe
 	binary.BigEndian.PutUint64(p, key)
 	binary.BigEndian.PutUint64(p[8:], serviceKey)
 	p[20] = flags
-	return u.Execute(ctx, &scsi.Command{Nexus: n, CDB: []byte{0x5f, action, byte(kind), 0, 0, 0, 0, 0, 24, 0}, Out: p})
+	return u.Execute(ctx, &scsi.Command{Nexus: n, CDB: []byte{0x5f, action, byte(kind), 0, 0, 0, 0, 0, 24, 0}, Out: p, Expected: scsi.Unknown})
 }
 
 const (

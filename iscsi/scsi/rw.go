@@ -45,11 +45,14 @@ func outList(at, n int) func(*Unit, []byte) uint64 {
 // whole is the data that the command needs. An initiator that says in its CDB more than it sent gets nothing written:
 // half a command is worse than none.
 func (r *request) whole(n int) ([]byte, error) {
-	if len(r.Out) < n {
+	if len(r.Out) < n || r.mismatch(n) {
 		return nil, illegal(InvalidFieldInCDB)
 	}
 	return r.Out[:n], nil
 }
+
+// mismatch reports that the initiator would send another number of bytes than the command takes.
+func (r *request) mismatch(n int) bool { return r.Expected >= 0 && r.Expected != n }
 
 func runRead(ctx context.Context, r *request) ([]byte, error) {
 	lba, blocks := extent(r.CDB)
@@ -77,16 +80,20 @@ func (u *Unit) write(ctx context.Context, p []byte, off int64, fua bool) error {
 	return nil
 }
 
+// sent is the data of a write. Where the initiator said that it would send less than the command takes, the blocks that
+// it did send are written and the transport reports the rest as residual overflow (RFC 7143 11.4.5.1).
+func (r *request) sent(n int) []byte {
+	have := min(len(r.Out), n)
+	return r.Out[:have-have%r.u.geo.SectorSize]
+}
+
 func runWrite(ctx context.Context, r *request) ([]byte, error) {
 	lba, blocks := extent(r.CDB)
 	off, n, err := r.span(lba, blocks)
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	p, err := r.whole(n)
-	if err != nil {
-		return nil, err
-	}
+	p := r.sent(n)
 	defer r.u.ranges.lock(lba, blocks, false)()
 	return nil, r.u.write(ctx, p, off, fua(r.CDB))
 }
@@ -103,10 +110,7 @@ func runWriteVerify(ctx context.Context, r *request) ([]byte, error) {
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	p, err := r.whole(n)
-	if err != nil {
-		return nil, err
-	}
+	p := r.sent(n)
 	defer r.u.ranges.lock(lba, blocks, true)() // nobody may write between our write and our look at it
 	if err := r.u.write(ctx, p, off, true); err != nil {
 		return nil, err

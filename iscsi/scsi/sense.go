@@ -75,6 +75,7 @@ const (
 	PowerOnReset             Code = 0x2900
 	BusDeviceReset           Code = 0x2903
 	NexusLoss                Code = 0x2907
+	ModeChanged              Code = 0x2a01
 	ReservationsPreempted    Code = 0x2a03
 	ReservationsReleased     Code = 0x2a04
 	RegistrationsPreempted   Code = 0x2a05

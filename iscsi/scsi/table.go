@@ -49,6 +49,8 @@ func commandTable() []row {
 		{op: 0x12, action: noAction, name: "INQUIRY", clause: "SPC-4 6.4", usage: "01ffffff00", access: accessAny, early: true, alloc: [2]int{3, 2}, run: runInquiry},
 		{op: 0x1a, action: noAction, name: "MODE SENSE(6)", clause: "SPC-4 6.11", usage: "08ffffff00", access: accessRead, alloc: [2]int{4, 1}, run: runModeSense6},
 		{op: 0x5a, action: noAction, name: "MODE SENSE(10)", clause: "SPC-4 6.12", usage: "18ffff000000ffff00", access: accessRead, alloc: [2]int{7, 2}, run: runModeSense10},
+		{op: 0x15, action: noAction, name: "MODE SELECT(6)", clause: "SPC-4 6.9", usage: "100000ff00", access: accessWrite, alone: true, out: outList(4, 1), run: runModeSelect},
+		{op: 0x55, action: noAction, name: "MODE SELECT(10)", clause: "SPC-4 6.10", usage: "100000000000ffff00", access: accessWrite, alone: true, out: outList(7, 2), run: runModeSelect},
 		{op: 0x1b, action: noAction, name: "START STOP UNIT", clause: "SBC-3 5.25", usage: "01000ff700", access: accessStart, run: runStartStop},
 		{op: 0x1e, action: noAction, name: "PREVENT ALLOW MEDIUM REMOVAL", clause: "SBC-3 5.13", usage: "0000000300", access: accessPrevent, run: runNothing},
 		{op: 0xa0, action: noAction, name: "REPORT LUNS", clause: "SPC-4 6.26", usage: "00ff000000ffffffff0000", access: accessAny, early: true, alloc: [2]int{6, 4}, run: runReportLUNs},

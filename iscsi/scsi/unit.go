@@ -32,7 +32,7 @@ type Options struct {
 	Revision string // 4 characters
 	// ID is the NAA identifier's low 60 bits; hosts tell units apart by it.
 	ID uint64
-	// MaxTransfer is the most bytes of one command; 0 is 1 MiB.
+	// MaxTransfer is the most bytes of one command; 0 is 4 MiB.
 	MaxTransfer int
 	ReadOnly    bool
 	Keeper      Keeper // for APTPL; nil means that it is not offered
@@ -55,12 +55,14 @@ type Unit struct {
 	pr reservations
 	// GUARDED_BY(gate)
 	old *Nexus // who holds the unit by RESERVE of SPC-2
+	// GUARDED_BY(gate)
+	protected bool // SWP of the control mode page
 }
 
 // NewUnit makes a unit on dev and takes over what its Keeper has.
 func NewUnit(dev blockdev.Device, o Options) (*Unit, error) {
 	if o.MaxTransfer == 0 {
-		o.MaxTransfer = 1 << 20
+		o.MaxTransfer = 4 << 20
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -144,7 +146,7 @@ func (u *Unit) run(ctx context.Context, r *request) ([]byte, error) {
 	if err := r.row.checkBits(r.CDB); err != nil {
 		return nil, err
 	}
-	if r.row.writes && u.opts.ReadOnly {
+	if r.row.writes && (u.opts.ReadOnly || u.protected) {
 		return nil, &Sense{Key: DataProtect, Code: WriteProtected}
 	}
 	return r.row.run(ctx, r)

@@ -10,7 +10,7 @@ import (
 // Buffers between smallBuffer and largeBuffer bytes are used again, by powers of two.
 const (
 	smallBuffer = 12
-	largeBuffer = 21
+	largeBuffer = 22
 )
 
 var buffers [largeBuffer + 1]sync.Pool

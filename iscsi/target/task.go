@@ -80,7 +80,7 @@ func (k *task) run() {
 	c := k.c
 	defer close(k.ended)
 	defer k.cancel()
-	need := int64(max(k.want, min(k.edtl, maxBurst)))
+	need := int64(max(k.want, min(k.edtl, maxReply)))
 	need = min(need, c.t.o.Memory)
 	if c.t.memory.Acquire(k.ctx, need) != nil {
 		c.done(k)
@@ -93,7 +93,7 @@ func (k *task) run() {
 		return
 	}
 	c.written.Add(uint64(k.want))
-	res := c.t.o.Server.Execute(k.ctx, k.lun, &scsi.Command{Nexus: c.nexus, CDB: k.cdb, Out: k.buf[:k.want], Alloc: c.t.alloc})
+	res := c.t.o.Server.Execute(k.ctx, k.lun, &scsi.Command{Nexus: c.nexus, CDB: k.cdb, Out: k.buf[:k.want], Expected: k.expected(), Alloc: c.t.alloc})
 	c.t.free(k.buf)
 	if c.done(k) {
 		c.read.Add(uint64(len(res.In)))
@@ -101,6 +101,17 @@ func (k *task) run() {
 	} else {
 		release()
 	}
+}
+
+// maxReply bounds what is set aside for data to the initiator, in bytes: no unit has longer transfers.
+const maxReply = 4 << 20
+
+// expected is how many bytes the initiator would send.
+func (k *task) expected() int {
+	if k.h.Has(pdu.CommandWrite) {
+		return k.edtl
+	}
+	return 0
 }
 
 // done takes the task off the books and reports whether it is to be answered.
