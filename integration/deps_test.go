@@ -48,11 +48,12 @@ var layers = map[string][]string{
 	"fs/fusefs/...": {"fs", "fs/fusefs", "ondisk/blockdev"},
 
 	// The wire knows neither side of it; a server of SCSI commands knows no wire; target and initiator share only both.
-	"iscsi/pdu":    {},
-	"iscsi/chap":   {"iscsi/pdu"},
-	"iscsi/scsi":   {"ondisk/blockdev"},
-	"iscsi/store":  {"ondisk/blockdev", "ondisk/blockdev/filedev"},
-	"iscsi/target": {"iscsi/pdu", "iscsi/chap", "iscsi/scsi", "ondisk/blockdev", "ondisk/sched"},
+	"iscsi/pdu":       {},
+	"iscsi/chap":      {"iscsi/pdu"},
+	"iscsi/scsi":      {"ondisk/blockdev"},
+	"iscsi/store":     {"ondisk/blockdev", "ondisk/blockdev/filedev"},
+	"iscsi/initiator": {"iscsi/pdu", "iscsi/chap", "iscsi/scsi", "ondisk/blockdev", "ondisk/sched"},
+	"iscsi/target":    {"iscsi/pdu", "iscsi/chap", "iscsi/scsi", "ondisk/blockdev", "ondisk/sched"},
 
 	"bench/...":       {"..."},
 	"integration/...": {"..."},
