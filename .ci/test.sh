@@ -21,7 +21,7 @@ make --no-print-directory build
 
 step "tests, with the race detector, and the quick ones on one processor"
 go build -o bin/testsum ./cmd/testsum
-bin/testsum \
+bin/testsum -limit 75m \
 	-pass "race: -race -timeout 20m ./..." \
 	-pass "one processor: GOMAXPROCS=1 -short -timeout 5m ./ondisk/layout ./ondisk ./ondisk/sched/... ./dlm/... ./fs/fusefs/... ./cmd/..."
 echo "took $((SECONDS - start)) s"

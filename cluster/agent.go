@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
+	"github.com/covol/covol/ondisk/sched"
 )
 
 // agent is what the procedure of the same name remembers from look to look.
 type agent struct {
 	claims []claimTry // claims whose outcome is not known
 	poke   bool       // we changed the view: tell the others once we know it ourselves
+
+	checked time.Duration // when the storage was asked whether we are fenced
 }
 
 type claimTry struct {
@@ -48,6 +52,12 @@ func (n *Node) turn(ctx context.Context) (again bool, err error) {
 	again, err = n.handle(ctx, nil)
 	if err != nil {
 		return false, err
+	}
+	if now := n.cfg.Sched.Now(); n.currentRenewer() != nil && now-n.agent.checked >= n.cfg.Super.Profile.Lease/2 {
+		n.agent.checked = now
+		if err := n.checkFenced(ctx); err != nil { // a renewal that is late does not count then
+			n.cfg.Log.Warn("the storage does not say whether this node is fenced", "node", n.cfg.Name, "err", err)
+		}
 	}
 	im, err := n.disk.look(ctx)
 	if err != nil {
@@ -88,13 +98,11 @@ func (n *Node) handle(ctx context.Context, ev event) (again bool, err error) {
 
 func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 	switch e := e.(type) {
-	case probeLock:
-		held, err := n.cfg.Host.ByteLocked(int64(e.slot))
-		if err != nil {
-			return false, fmt.Errorf("look at the lock of slot %d: %w", e.slot, err)
-		}
-		n.post(probed{e.slot, held})
-		return !held, nil
+	case prove:
+		return n.prove(ctx, e), nil
+	case tell:
+		n.cfg.Log.Info("cluster: "+e.ev.String(), "node", n.cfg.Name, "epoch", e.ev.Epoch)
+		n.emit(e.ev)
 	case swapSlot:
 		return n.swapSlot(ctx, e)
 	case swapView:
@@ -110,7 +118,7 @@ func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 		n.install(e.v)
 	case activate:
 		n.currentRenewer().publish(ondisk.SlotActive)
-		n.state.set(StateActive, Reason{})
+		n.setState(StateActive, Reason{})
 		n.settleJoin(nil)
 	case giveUp:
 		n.gate.close(fmt.Errorf("%w: %w", ErrLeft, e.err))
@@ -122,7 +130,7 @@ func (n *Node) run(ctx context.Context, e effect) (again bool, err error) {
 		}
 		n.currentRenewer().finish(e.dead)
 	case left:
-		n.state.set(StateLeft, Reason{CauseAsked, ""})
+		n.setState(StateLeft, Reason{CauseAsked, ""})
 		n.settleJoin(e.err)
 		n.end()
 	case withdraw:
@@ -229,6 +237,9 @@ func (n *Node) claimSlot(ctx context.Context, e claimSlot) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if err := n.register(ctx, view.NodeID{Slot: e.slot, Incarnation: view.Incarnation(e.new.Incarnation)}); err != nil {
+		return false, fmt.Errorf("claim slot %d: %w", e.slot, err)
+	}
 	e.new.Writer = w
 	raw := ondisk.EncodeSlot(n.cfg.Super, e.new)
 	try := claimTry{view.NodeID{Slot: e.slot, Incarnation: view.Incarnation(e.new.Incarnation)}, w}
@@ -294,5 +305,5 @@ func (n *Node) begin(id view.NodeID, raw []byte, s *ondisk.Slot) {
 	n.renewer = r
 	n.mu.Unlock()
 	n.post(claimed{id})
-	n.spawn("cluster heartbeat", func() { r.run(n.ctx) })
+	sched.GoUrgent(n.cfg.Sched, "cluster heartbeat", n.counted(func() { r.run(n.ctx) }))
 }

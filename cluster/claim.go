@@ -10,6 +10,11 @@ import (
 
 // claim decides on a slot: the one with our name, else a free one, else a dead one if nobody is alive.
 func (c *core) claim(now time.Duration, out []effect) []effect {
+	for j := range c.watch {
+		if w := &c.watch[j]; w.slot != nil && IsTool(w.slot.Name) && w.verdict(c.profile) == slotAlive {
+			return c.fail(&ToolAtWork{w.slot.Name}, out)
+		}
+	}
 	out, named, blocked := c.claimNamed(now, out)
 	if blocked {
 		return out
@@ -142,27 +147,6 @@ func (c *core) take(now time.Duration, j view.Slot, out []effect) []effect {
 	w := &c.watch[j]
 	inc := max(w.slot.Incarnation, c.im.view.Members[j], c.im.view.Recovering[j]) + 1
 	return append(out, claimSlot{slot: j, old: w.raw, new: c.self(j, inc)})
-}
-
-// judge asks for a proof that the owner of slot j is dead, or marks it dead once there is one.
-func (c *core) judge(now time.Duration, j view.Slot, out []effect) []effect {
-	w := &c.watch[j]
-	if j == c.id.Slot || w.verdict(c.profile) != slotSuspect {
-		return out
-	}
-	if m, ok := w.proof(c.profile); ok {
-		name := "unreadable block"
-		if w.slot != nil {
-			name = w.slot.Name
-		}
-		dead := deadOf(uint16(j), w.slot, c.im.view, deadBit)
-		return append(out, swapSlot{slot: j, old: w.raw, new: dead, why: fmt.Sprintf("%s is dead (%s)", name, m)})
-	}
-	c.waits.add("no heartbeat: waiting for a proof of death", j)
-	if w.neighbour(c.machine) && (w.lock == lockNotAsked || now-w.asked >= c.profile.Heartbeat) {
-		out = append(out, probeLock{j})
-	}
-	return out
 }
 
 // checkPeer refuses times that differ from those of a node that is in.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/covol/covol/cluster/fence"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
@@ -46,19 +47,34 @@ type Config struct {
 	Sched   sched.Scheduler
 	Log     *slog.Logger // nil: slog.Default()
 	Rand    io.Reader    // nil: crypto/rand
-	// Takeover lets this node recover dead members while it is active. Without it a dead member stays in Recovering
-	// until it is mounted again or nobody else is left.
-	Takeover bool
+	// Fencing are the methods by which this node proves others dead, best first. nil: the lock of the host, if there is
+	// Host, and the lease.
+	Fencing []fence.Method
+	// Watchdog resets this host if the node hangs or loses its lease. Nil: nothing does.
+	Watchdog Watchdog
+	// NoTakeover is for tools that must not replay the journals of others: a member that died stays in Recovering until
+	// it is mounted again, or another node recovers it. A first mounter recovers everybody all the same.
+	NoTakeover bool
 
+	// OnBegun is given the node before it has joined, so that its Status can be seen while Join waits, and Fence can help
+	// it on. Nil: nobody wants to know.
+	OnBegun func(*Node)
 	// OnView tells of a new view, in order of epochs, some may be skipped. A member that is dead already may have
 	// neither name nor address. The node does nothing in the new epoch
 	// before it returns. It is not called for views that do not contain this node. It must not call Leave or Kill.
 	OnView func(view.View)
 	// OnState tells of each change of state, in order, one call at a time. Do not call Leave or Kill inside.
 	OnState func(State, Reason)
+	// OnEvent tells of what happens to the nodes of the volume, in order, one call at a time, on a procedure of its own.
+	// Nobody waits for it; if it falls far behind, events are dropped. Nil: nobody listens.
+	OnEvent func(Event)
 	// Replay brings the journal of slot home and leaves it clean; with a clean journal it does nothing. All its writes
 	// must go through gate.Wrap: the lease of this node covers them. Nil: there are no journals.
 	Replay func(ctx context.Context, gate *Gate, slot view.Slot) error
+	// Greet sends the members a sign of life over the network, whose arrival they tell their nodes by Heard. It is called
+	// every heartbeat and must not block. Nil: this node does not say whom it hears, and nobody is put out for not
+	// hearing it.
+	Greet func(members []view.Member)
 	// Poke tells the members to call Refresh now. It must not block. Nil: they notice within a heartbeat.
 	Poke func(members []view.Member)
 }
@@ -85,6 +101,9 @@ func (c *Config) check() error {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
+	if c.OnBegun == nil {
+		c.OnBegun = func(*Node) {}
+	}
 	if c.OnView == nil {
 		c.OnView = func(view.View) {}
 	}
@@ -100,6 +119,12 @@ func (c *Config) check() error {
 	if c.Host == nil {
 		// Whoever sees our ids believes that we hold the lock of our slot.
 		c.Machine.Host, c.Machine.Boot = [16]byte{}, [16]byte{}
+	}
+	if c.Fencing == nil {
+		if c.Host != nil {
+			c.Fencing = append(c.Fencing, fence.HostLock{Locks: c.Host, Host: c.Machine.Host, Boot: c.Machine.Boot})
+		}
+		c.Fencing = append(c.Fencing, fence.Lease{Wait: c.Super.Profile.Wait()})
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/covol/covol/cluster/fence"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/ondisk"
 )
@@ -17,6 +18,7 @@ type core struct {
 	profile    ondisk.Profile
 	swaps      bool // the device has compare-and-write
 	takeover   bool
+	methods    []fence.Method // of proving deaths; their Prove is the shell's to call
 
 	phase    phase
 	id       view.NodeID   // own life; Slot is view.NoSlot before the claim
@@ -32,8 +34,15 @@ type core struct {
 	job       job  // replay of another slot
 	installed view.Epoch
 	names     map[view.NodeID]view.Member
-	err       error // why the join is being given up
+	links     links
+	linked    time.Duration // when links was brought up to date
+	err       error         // why the join is being given up
 	waits     waits
+
+	told   *ondisk.View // whose changes have been told
+	marks  map[view.NodeID]fence.Proof
+	deaths map[view.NodeID]death
+	fenced string // method of the latest death that was ours to prove
 }
 
 type phase int
@@ -61,10 +70,14 @@ type event interface{ isEvent() }
 
 type (
 	looked struct{ im *image }
-	probed struct { // the lock of a slot was looked at
-		slot view.Slot
-		held bool
+	proved struct { // the answer of a method; method -1 is a person
+		method  int
+		content uint64
+		victim  fence.Victim
+		proof   fence.Proof
+		err     error
 	}
+	hinted    struct{ name string }    // somebody outside takes the node for dead
 	lockTaken struct{ slot view.Slot } // our claim found the lock of the slot taken
 	claimed   struct{ id view.NodeID }
 	replayed  struct {
@@ -77,7 +90,8 @@ type (
 )
 
 func (looked) isEvent()     {}
-func (probed) isEvent()     {}
+func (proved) isEvent()     {}
+func (hinted) isEvent()     {}
 func (lockTaken) isEvent()  {}
 func (claimed) isEvent()    {}
 func (replayed) isEvent()   {}
@@ -89,8 +103,13 @@ func (lost) isEvent()       {}
 type effect interface{ isEffect() }
 
 type (
-	probeLock struct{ slot view.Slot }
-	swapSlot  struct {
+	prove struct { // ask a method
+		method  int
+		content uint64
+		victim  fence.Victim
+	}
+	tell     struct{ ev Event }
+	swapSlot struct {
 		slot view.Slot
 		old  []byte
 		new  *ondisk.Slot
@@ -115,7 +134,8 @@ type (
 	withdraw struct{ reason Reason }
 )
 
-func (probeLock) isEffect() {}
+func (prove) isEffect()     {}
+func (tell) isEffect()      {}
 func (swapSlot) isEffect()  {}
 func (swapView) isEffect()  {}
 func (claimSlot) isEffect() {}
@@ -129,9 +149,10 @@ func (withdraw) isEffect()  {}
 
 func newCore(c *Config, swaps bool) *core {
 	return &core{
-		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, swaps: swaps, takeover: c.Takeover,
+		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, swaps: swaps, takeover: !c.NoTakeover,
+		methods: c.Fencing, marks: map[view.NodeID]fence.Proof{}, deaths: map[view.NodeID]death{},
 		id: view.NodeID{Slot: view.NoSlot}, since: c.Sched.Now(), watch: make([]watch, c.Super.Slots),
-		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{},
+		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{}, links: links{},
 	}
 }
 
@@ -140,12 +161,10 @@ func (c *core) step(now time.Duration, ev event, out []effect) []effect {
 	switch e := ev.(type) {
 	case looked:
 		return c.look(now, e.im, out)
-	case probed:
-		w := &c.watch[e.slot]
-		w.asked = now
-		if w.lock = lockHeld; !e.held {
-			w.lock = lockOpen
-		}
+	case proved:
+		c.proven(now, e)
+	case hinted:
+		return c.hear(now, e.name, out)
 	case lockTaken:
 		c.locked[e.slot] = now
 	case claimed:
@@ -180,13 +199,14 @@ func (c *core) look(now time.Duration, im *image, out []effect) []effect {
 		if view.Slot(j) == c.id.Slot {
 			continue
 		}
-		c.watch[j].see(im.slots[j], im.start, im.end)
+		c.watch[j].see(c.profile, im.slots[j], im.start, im.end)
 		if s := im.slots[j].slot; s != nil && s.State != ondisk.SlotFree {
 			id := view.NodeID{Slot: view.Slot(j), Incarnation: view.Incarnation(s.Incarnation)}
 			c.names[id] = view.Member{NodeID: id, Name: s.Name, Addr: s.Addr}
 		}
 	}
 	c.forgetNames()
+	out = c.tellChanges(now, out)
 	switch c.phase {
 	case phaseClaim:
 		return c.claim(now, out)

@@ -79,24 +79,25 @@ func TestWatchTellsTheLivingFromTheDead(t *testing.T) {
 	}
 	var w watch
 	look := func(seq uint64, start time.Duration) verdict {
-		w.see(at(seq), start, start+10*time.Millisecond)
+		w.see(fastProfile(), at(seq), start, start+10*time.Millisecond)
 		return w.verdict(p)
 	}
 	assert.Equal(t, slotUnknown, look(1, 0))
 	assert.Equal(t, slotAlive, look(2, p.Heartbeat))
 	seen := p.Heartbeat + 10*time.Millisecond
+	assert.Equal(t, slotAlive, look(2, seen+2*p.Heartbeat))
 	assert.Equal(t, slotAlive, look(2, seen+3*p.Heartbeat-1))
 	assert.Equal(t, slotSuspect, look(2, seen+3*p.Heartbeat))
-	_, ok := w.proof(p)
-	assert.False(t, ok)
+	for at := seen + 4*p.Heartbeat; at < seen+p.Wait(); at += p.Heartbeat {
+		look(2, at)
+	}
 	look(2, seen+p.Wait()-1)
-	_, ok = w.proof(p)
-	assert.False(t, ok, "a look too early")
+	assert.Equal(t, p.Wait()-1, w.age, "a look too early for the lease")
 	look(2, seen+p.Wait())
-	m, ok := w.proof(p)
-	assert.True(t, ok)
-	assert.Equal(t, MethodLease, m)
+	assert.Equal(t, p.Wait(), w.age)
 	assert.Equal(t, slotAlive, look(3, seen+p.Wait()+1), "and yet it moves")
+	assert.Equal(t, slotAlive, look(3, seen+10*p.Wait()), "we were away, it may have been away with us")
+	assert.Equal(t, credit*p.Heartbeat, w.age)
 	assert.True(t, w.neighbour(Machine{Host: [16]byte{1}, Boot: [16]byte{2}}))
 	assert.False(t, w.neighbour(Machine{Host: [16]byte{1}, Boot: [16]byte{3}}), "a clone, or another boot")
 	assert.False(t, w.neighbour(Machine{}))

@@ -29,6 +29,7 @@ func (c *core) member(now time.Duration, out []effect) []effect {
 	for j := range c.watch {
 		out = c.judge(now, view.Slot(j), out)
 	}
+	out = c.expel(now, out)
 	if c.phase == phaseJoin && !c.ownJob.running && !c.ownJob.done {
 		c.ownJob.running = true
 		out = append(out, replay{k})

@@ -6,6 +6,7 @@
 //
 //	core.go claim.go decide.go recover.go   what to do next: a pure function of looks at the disk
 //	watch.go mark.go                        is the owner of a slot alive, how a death is written down
+//	expel.go hear.go reach/                 who must go when the network is cut
 //	node.go agent.go                        the shell: Join, Leave; looks, swaps, callbacks
 //	renew.go                                the heartbeat, the only writer of our own slot
 //	gate.go gated.go                        the lease as a Device: I/O waits, goes on, or fails for good
@@ -30,7 +31,7 @@
 //
 // # Lock order
 //
-//	Node.mu └ renewer.mu └ wakeup.mu, stateKeeper.mu, Gate.mu: all short, never across I/O or waiting
+//	Node.mu └ renewer.mu └ wakeup.mu, stateKeeper.mu, Gate.mu, Node.hearMu: all short, never across I/O or waiting
 //
 // # Duties of the caller
 //

@@ -26,6 +26,7 @@ type Gate struct {
 	closed   atomic.Bool
 	inflight atomic.Int64 // admitted and not finished
 	waiting  atomic.Int64
+	flights  flights
 
 	mu sync.Mutex
 	// GUARDED_BY(mu): set at the next change of deadline or closed
@@ -55,7 +56,7 @@ func (g *Gate) Deadline() (at time.Duration, ok bool) {
 }
 
 // Open reports whether a write would be admitted now.
-func (g *Gate) Open() bool { return !g.closed.Load() && g.covers(g.margin) }
+func (g *Gate) Open() bool { return g.admits(g.margin) }
 
 // Waiting is how many operations wait for the lease.
 func (g *Gate) Waiting() int { return int(g.waiting.Load()) }
@@ -67,33 +68,43 @@ func (g *Gate) covers(margin time.Duration) bool {
 	return int64(g.s.Now()+margin) <= g.deadline.Load()
 }
 
+// admits reports whether an operation that is counted already may begin now.
+func (g *Gate) admits(margin time.Duration) bool { return !g.closed.Load() && g.covers(margin) }
+
 // try admits an operation or not. The order, count first and look then, is what close relies on.
-func (g *Gate) try(margin time.Duration) bool {
+func (g *Gate) try(margin time.Duration) (admitted, bool) {
+	a := admitted{g, g.flights.begin()}
 	g.inflight.Add(1)
-	if !g.closed.Load() && g.covers(margin) {
-		return true
+	if g.admits(margin) {
+		return a, true
 	}
-	g.leave()
-	return false
+	a.leave()
+	return admitted{}, false
 }
 
-// enter returns nil once the operation is admitted; the caller must leave when it is over.
-func (g *Gate) enter(ctx context.Context, margin time.Duration) error {
-	if g.try(margin) {
-		return nil
+// admitted is an operation that the gate has let through and that is not over.
+type admitted struct {
+	g    *Gate
+	span int
+}
+
+// enter returns once the operation is admitted; the caller must leave when it is over. After an error it never begins.
+func (g *Gate) enter(ctx context.Context, margin time.Duration) (admitted, error) {
+	if a, ok := g.try(margin); ok {
+		return a, nil
 	}
 	g.waiting.Add(1)
 	defer g.waiting.Add(-1)
 	for {
 		change, err := g.next()
 		if err != nil {
-			return err
+			return admitted{}, err
 		}
-		if g.try(margin) { // the change may have come before next
-			return nil
+		if a, ok := g.try(margin); ok { // the change may have come before next
+			return a, nil
 		}
 		if err := change.Wait(ctx); err != nil {
-			return err
+			return admitted{}, err
 		}
 	}
 }
@@ -105,7 +116,9 @@ func (g *Gate) next() (sched.Event, error) {
 	return g.change, g.err
 }
 
-func (g *Gate) leave() {
+func (a admitted) leave() {
+	g := a.g
+	g.flights.end(a.span)
 	if g.inflight.Add(-1) == 0 && g.closed.Load() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -139,6 +152,20 @@ func (g *Gate) close(err error) {
 	if g.inflight.Load() == 0 {
 		g.drained.Set()
 	}
+}
+
+// lost is what all I/O fails with once the gate is closed, nil before.
+func (g *Gate) lost() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.err
+}
+
+// stalled is how long at least the oldest operation has been in flight if that is more than bound, else 0. Call it from
+// the clock only.
+func (g *Gate) stalled(now, bound time.Duration) time.Duration {
+	g.flights.turn(now, bound/2)
+	return g.flights.overdue(now, bound)
 }
 
 // drain returns nil once the gate is closed and nothing that it admitted is in flight.

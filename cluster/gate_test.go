@@ -138,6 +138,46 @@ func TestGateDrainWaitsForWhatIsInFlight(t *testing.T) {
 	assert.Len(t, dev.ends, 2)
 }
 
+// A device may keep what was admitted in a queue until the lease has no room any more: then it is not begun, and comes
+// back to the gate.
+func TestGateTakesBackWhatHasNotBegun(t *testing.T) {
+	s := simsched.New(1)
+	t.Cleanup(s.Stop)
+	s.Go("tick", func() { _ = s.Sleep(context.Background(), time.Hour) })
+	g, dev := newGate(s, time.Second), newSlow(s)
+	dev.took = 600 * time.Millisecond // by one worker: the third write's turn comes after the room is gone
+	queue := blockdev.NewPool(dev, 1, s.Go)
+	d := g.Wrap(struct {
+		blockdev.Device
+		blockdev.Submitter
+	}{dev.Device, queue}).(blockdev.Submitter)
+	g.extend(2 * time.Second)
+	var ends []outcome
+	var ops []blockdev.Op
+	for i := range 4 {
+		ops = append(ops, blockdev.Op{Kind: blockdev.OpWrite, Buf: make([]byte, 512), Off: int64(i) * 512, Done: func(err error) {
+			ends = append(ends, outcome{s.Now(), err})
+		}})
+	}
+	s.Go("submitter", func() { d.Submit(ops) })
+	require.NoError(t, s.Run(5*time.Second))
+	require.Len(t, ends, 2, "the others have not begun")
+	assert.Len(t, dev.ends, 2)
+	assert.Equal(t, 2, g.Waiting())
+	assert.Zero(t, g.InFlight())
+
+	s.AfterFunc(0, func() { g.extend(6*time.Second + 100*time.Millisecond) })
+	require.NoError(t, s.Run(8*time.Second))
+	require.Len(t, ends, 3, "there was room for one more")
+	assert.NoError(t, ends[2].err)
+	lost := errors.New("lost")
+	s.AfterFunc(0, func() { g.close(lost) })
+	require.NoError(t, s.Run(9*time.Second))
+	require.Len(t, ends, 4)
+	assert.ErrorIs(t, ends[3].err, lost)
+	assert.Len(t, dev.ends, 3)
+}
+
 func TestGateWaitEndsWithTheContext(t *testing.T) {
 	s := simsched.New(1)
 	t.Cleanup(s.Stop)

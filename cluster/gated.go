@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/covol/covol/ondisk/blockdev"
@@ -18,35 +19,39 @@ var _ blockdev.Device = gated{}
 func (d gated) Geometry() blockdev.Geometry { return d.dev.Geometry() }
 
 func (d gated) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if err := d.g.enter(ctx, 0); err != nil {
+	a, err := d.g.enter(ctx, 0)
+	if err != nil {
 		return err
 	}
-	defer d.g.leave()
+	defer a.leave()
 	return d.dev.ReadAt(ctx, p, off)
 }
 
 func (d gated) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
-	if err := d.g.enter(ctx, d.g.margin); err != nil {
+	a, err := d.g.enter(ctx, d.g.margin)
+	if err != nil {
 		return err
 	}
-	defer d.g.leave()
+	defer a.leave()
 	return d.dev.WriteAt(ctx, p, off, fua)
 }
 
 // Flush is admitted like a write: a withdrawn node must not tell anyone that something is durable.
 func (d gated) Flush(ctx context.Context) error {
-	if err := d.g.enter(ctx, d.g.margin); err != nil {
+	a, err := d.g.enter(ctx, d.g.margin)
+	if err != nil {
 		return err
 	}
-	defer d.g.leave()
+	defer a.leave()
 	return d.dev.Flush(ctx)
 }
 
 func (d gated) Discard(ctx context.Context, off, length int64) error {
-	if err := d.g.enter(ctx, d.g.margin); err != nil {
+	a, err := d.g.enter(ctx, d.g.margin)
+	if err != nil {
 		return err
 	}
-	defer d.g.leave()
+	defer a.leave()
 	return d.dev.Discard(ctx, off, length)
 }
 
@@ -59,10 +64,11 @@ type gatedCompare struct {
 }
 
 func (d gatedCompare) CompareAndWrite(ctx context.Context, off int64, old, new []byte) (bool, error) {
-	if err := d.g.enter(ctx, d.g.margin); err != nil {
+	a, err := d.g.enter(ctx, d.g.margin)
+	if err != nil {
 		return false, err
 	}
-	defer d.g.leave()
+	defer a.leave()
 	return d.dev.CompareAndWrite(ctx, off, old, new)
 }
 
@@ -77,8 +83,8 @@ func (d gatedSubmit) Submit(ops []blockdev.Op) {
 	now := make([]blockdev.Op, 0, len(ops))
 	var later []blockdev.Op
 	for _, op := range ops {
-		if d.g.try(d.marginOf(op)) {
-			now = append(now, d.counted(op))
+		if a, ok := d.g.try(d.marginOf(op)); ok {
+			now = append(now, d.counted(a, op))
 		} else {
 			later = append(later, op)
 		}
@@ -93,11 +99,12 @@ func (d gatedSubmit) Submit(ops []blockdev.Op) {
 
 func (d gatedSubmit) wait(ops []blockdev.Op) {
 	for _, op := range ops {
-		if err := d.g.enter(context.Background(), d.marginOf(op)); err != nil {
+		a, err := d.g.enter(context.Background(), d.marginOf(op))
+		if err != nil {
 			op.Done(err)
 			continue
 		}
-		d.dev.Submit([]blockdev.Op{d.counted(op)})
+		d.dev.Submit([]blockdev.Op{d.counted(a, op)})
 	}
 }
 
@@ -108,12 +115,18 @@ func (d gatedSubmit) marginOf(op blockdev.Op) time.Duration {
 	return d.g.margin
 }
 
-// counted makes op leave the gate when it is over.
-func (d gatedSubmit) counted(op blockdev.Op) blockdev.Op {
-	done := op.Done
-	op.Done = func(err error) {
-		d.g.leave()
-		done(err)
+// counted makes op leave the gate when it is over. The device asks the gate again when the turn of op comes: what was
+// admitted and then waited in a queue until the lease had no room comes back to the gate.
+func (d gatedSubmit) counted(a admitted, op blockdev.Op) blockdev.Op {
+	sent := op
+	sent.Begin = func() bool { return op.MayBegin() && d.g.admits(d.marginOf(op)) }
+	sent.Done = func(err error) {
+		a.leave()
+		if errors.Is(err, blockdev.ErrNotBegun) && op.MayBegin() {
+			d.g.s.Go("gate", func() { d.wait([]blockdev.Op{op}) })
+			return
+		}
+		op.Done(err)
 	}
-	return op
+	return sent
 }

@@ -19,8 +19,11 @@ type hbDev struct {
 	killAt int  // the process dies at this call, counted from 1; 0 never
 	after  bool // it dies after the call took effect
 
-	broken bool    // every call fails
-	prob   float64 // of a fault in each call
+	hook      func(write bool, off int64, op func() error) error // does the call
+	broken    bool                                               // every call fails
+	prob      float64                                            // of a fault in each call
+	slowRead  time.Duration                                      // of every call: one side only is slow
+	slowWrite time.Duration
 }
 
 type fault int
@@ -31,6 +34,7 @@ const (
 	faultAfter        // done, but reported as an error
 	faultSlow         // takes up to 3 D
 	faultGhost        // reported as an error, done later
+	faultLate         // done at once, reported up to 3 D later
 )
 
 func (d *hbDev) draw() fault {
@@ -38,7 +42,7 @@ func (d *hbDev) draw() fault {
 		return faultBefore
 	}
 	if d.prob > 0 && d.p.w.rng.Float64() < d.prob {
-		return fault(1 + d.p.w.rng.IntN(4))
+		return fault(1 + d.p.w.rng.IntN(5))
 	}
 	return faultNone
 }
@@ -52,6 +56,13 @@ func (d *hbDev) call(op func(context.Context) error, ctx context.Context, write 
 	}
 	bound := d.p.w.sb.Profile.IOBound
 	random := func() time.Duration { return time.Duration(d.p.w.rng.Int64N(int64(3 * bound))) }
+	slow := d.slowRead
+	if write {
+		slow = d.slowWrite
+	}
+	if slow > 0 {
+		_ = d.p.w.s.Sleep(context.Background(), slow)
+	}
 	var err error
 	switch f := d.draw(); {
 	case f == faultBefore:
@@ -63,6 +74,9 @@ func (d *hbDev) call(op func(context.Context) error, ctx context.Context, write 
 	case f == faultSlow:
 		_ = d.p.w.s.Sleep(context.Background(), random())
 		err = op(context.Background())
+	case f == faultLate:
+		err = op(context.Background())
+		_ = d.p.w.s.Sleep(context.Background(), random())
 	case f == faultGhost && write:
 		late := min(random(), bound)
 		d.p.w.s.Go("ghost", func() {
@@ -86,6 +100,9 @@ func (d *hbDev) die() {
 }
 
 func (d *hbDev) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if d.hook != nil {
+		return d.hook(false, off, func() error { return d.Device.ReadAt(context.Background(), p, off) })
+	}
 	return d.call(func(ctx context.Context) error { return d.Device.ReadAt(ctx, p, off) }, ctx, false)
 }
 
@@ -99,6 +116,13 @@ type hbCompare struct {
 }
 
 func (d *hbCompare) CompareAndWrite(ctx context.Context, off int64, old, new []byte) (swapped bool, err error) {
+	if d.hook != nil {
+		err = d.hook(true, off, func() (err error) {
+			swapped, err = d.caw.CompareAndWrite(context.Background(), off, old, new)
+			return err
+		})
+		return swapped && err == nil, err
+	}
 	err = d.call(func(ctx context.Context) (err error) {
 		swapped, err = d.caw.CompareAndWrite(ctx, off, old, new)
 		return err

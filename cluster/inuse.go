@@ -35,14 +35,14 @@ func inUse(ctx context.Context, s sched.Scheduler, dev blockdev.Device, sb *ondi
 		unclear := false
 		for j := range watched {
 			w := &watched[j]
-			w.see(im.slots[j], im.start, im.end)
+			w.see(sb.Profile, im.slots[j], im.start, im.end)
 			alive, known, err := w.inUse(sb.Profile, j, host, m)
 			if err != nil {
 				return nil, err
 			}
 			unclear = unclear || !known
 			if alive {
-				names = append(names, w.owner(j))
+				names = append(names, nameOrSlot(w.slot, j))
 			}
 		}
 		if !unclear {
@@ -57,6 +57,7 @@ func inUse(ctx context.Context, s sched.Scheduler, dev blockdev.Device, sb *ondi
 // inUse asks the lock of the host first, whatever the block says: a node holds it from before its claim until after
 // its last write.
 func (w *watch) inUse(p ondisk.Profile, slot int, host HostLocks, m Machine) (alive, known bool, err error) {
+	open := false
 	if host != nil {
 		held, err := host.ByteLocked(int64(slot))
 		if err != nil {
@@ -65,10 +66,7 @@ func (w *watch) inUse(p ondisk.Profile, slot int, host HostLocks, m Machine) (al
 		if held {
 			return true, true, nil
 		}
-		w.lock = lockNotAsked
-		if w.neighbour(m) {
-			w.lock = lockOpen
-		}
+		open = w.neighbour(m)
 	}
 	switch w.verdict(p) {
 	case slotFree, slotDead:
@@ -76,13 +74,20 @@ func (w *watch) inUse(p ondisk.Profile, slot int, host HostLocks, m Machine) (al
 	case slotAlive:
 		return true, true, nil
 	}
-	_, dead := w.proof(p)
+	dead := w.age >= p.Wait() || open && w.verdict(p) == slotSuspect
 	return false, dead, nil
 }
 
-func (w *watch) owner(slot int) string {
-	if w.slot == nil || w.slot.Name == "" {
+func nameOrSlot(s *ondisk.Slot, slot int) string {
+	if s == nil || s.Name == "" {
 		return fmt.Sprintf("slot %d", slot)
 	}
-	return w.slot.Name
+	return s.Name
+}
+
+func nameOf(s *ondisk.Slot) string {
+	if s == nil {
+		return "unreadable block"
+	}
+	return s.Name
 }

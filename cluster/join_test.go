@@ -146,7 +146,7 @@ func TestFirstMounterReplaysAll(t *testing.T) {
 		a.kill(0)
 		b.kill(0)
 		c.kill(0)
-		d := w.spawn("d", 1, func(c *Config) { c.Takeover = false })
+		d := w.spawn("d", 1, func(c *Config) { c.NoTakeover = true })
 		e := w.spawn("b", 1)
 		w.run(patience, "join", w.allActive(d, e))
 		w.run(patience, "recovery", w.idle)
@@ -159,7 +159,7 @@ func TestSurvivorsRecoverOrWait(t *testing.T) {
 	for _, takeover := range []bool{true, false} {
 		for machine := range 2 {
 			w := newWorld(t, 5, 3, true)
-			set := func(c *Config) { c.Takeover = takeover }
+			set := func(c *Config) { c.NoTakeover = !takeover }
 			a, b, c := w.spawn("a", machine, set), w.spawn("b", machine, set), w.spawn("c", machine, set)
 			w.run(patience, "join", func() bool { return w.allActive(a, b, c)() && c.writes > 2 })
 			id := c.node.ID()

@@ -19,6 +19,7 @@ type judge struct {
 	slots  map[uint16]*ondisk.Slot
 	lives  map[view.NodeID]life
 	open   map[uint16]bool // journals that are dirty
+	dead   map[view.NodeID]bool
 	faults []string
 	lax    bool // single node mode: no promise against late plain writes
 }
@@ -29,7 +30,7 @@ type life struct {
 }
 
 func newJudge(w *world) *judge {
-	return &judge{w: w, views: map[uint64]*ondisk.View{}, slots: map[uint16]*ondisk.Slot{}, lives: map[view.NodeID]life{}, open: map[uint16]bool{}}
+	return &judge{w: w, views: map[uint64]*ondisk.View{}, slots: map[uint16]*ondisk.Slot{}, lives: map[view.NodeID]life{}, open: map[uint16]bool{}, dead: map[view.NodeID]bool{}}
 }
 
 func (j *judge) fault(format string, args ...any) {
@@ -105,6 +106,10 @@ func (j *judge) slotLanded(s *ondisk.Slot) {
 	if old != nil && s.Incarnation < old.Incarnation {
 		j.fault("slot %d went back to incarnation %d", s.Index, s.Incarnation)
 	}
+	if isDead(s) {
+		j.dead[view.NodeID{Slot: view.Slot(s.Index), Incarnation: view.Incarnation(s.Incarnation)}] = true
+		j.admitted()
+	}
 	if s.State == ondisk.SlotFree || isDead(s) {
 		return
 	}
@@ -144,6 +149,15 @@ func (j *judge) journalLanded(slot uint16, l simdisk.Landing) {
 		}
 	}
 	j.open[slot] = l.Data[16] == 1
+}
+
+// Nobody who has been declared dead may begin a write: what it held may be another's a moment later.
+func (j *judge) admitted() {
+	for _, p := range j.w.procs {
+		if p.node != nil && !p.dead && !j.lax && j.dead[p.node.ID()] && p.node.Gate().Open() {
+			j.fault("%v may write as life %v, which is dead to the others", p, p.node.ID())
+		}
+	}
 }
 
 // A node is told of views in order, of what is on the disk, and only of views that contain it.

@@ -47,7 +47,15 @@ type Node struct {
 	// GUARDED_BY(mu): of the agent's latest look or swap
 	diskErr error
 	state   stateKeeper
+	news    teller // events
+
+	hearMu sync.Mutex
+	// GUARDED_BY(hearMu)
+	heard hearing
 }
+
+// eventsKept is how many events may wait for a slow OnEvent.
+const eventsKept = 1024
 
 // Join claims a slot of the volume and enters its view. It returns once the node may work: every journal that had to be
 // replayed has been, or is the business of a node that is at work. The first calls of OnView and OnState come before it
@@ -69,16 +77,21 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	}
 	s := cfg.Sched
 	n := &Node{cfg: cfg, disk: d, gate: newGate(s, gateMargin(cfg.Super.Profile)), joined: s.NewEvent(), over: s.NewEvent(),
-		quiet: s.NewEvent(), locked: -1}
+		quiet: s.NewEvent(), locked: -1, heard: hearing{}}
 	n.core = newCore(&n.cfg, d.swaps())
 	n.wake.init(s)
 	n.state.init(&n.cfg)
+	n.news.s, n.news.name, n.news.most = s, "cluster events", eventsKept
 	// Not the caller's context: that ends with the call.
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.replayCtx, n.endReplay = context.WithCancel(n.ctx)
 	begun(n)
+	n.cfg.OnBegun(n)
 	n.spawn("cluster agent", n.runAgent)
 	n.spawn("cluster clock", n.runClock)
+	if cfg.Greet != nil {
+		n.spawn("cluster greeting", n.greet)
+	}
 	if err := n.joined.Wait(ctx); err != nil {
 		what := n.waitingFor()
 		n.abandon(err)
@@ -139,7 +152,7 @@ func (n *Node) Leave(ctx context.Context) error {
 		n.Kill()
 		return fmt.Errorf("leave: I/O in flight: %w", err)
 	}
-	if !n.state.set(StateLeaving, Reason{CauseAsked, ""}) {
+	if !n.setState(StateLeaving, Reason{CauseAsked, ""}) {
 		return n.notLeft()
 	}
 	n.mu.Lock()
@@ -173,14 +186,16 @@ func (n *Node) Done() sched.Event { return n.quiet }
 
 // spawn runs fn as a procedure that belongs to the node. The agent starts first and ends last but for the clock, the
 // heartbeat and a replay, so the count is zero only at the end.
-func (n *Node) spawn(name string, fn func()) {
+func (n *Node) spawn(name string, fn func()) { n.cfg.Sched.Go(name, n.counted(fn)) }
+
+func (n *Node) counted(fn func()) func() {
 	n.mu.Lock()
 	n.procs++
 	n.mu.Unlock()
-	n.cfg.Sched.Go(name, func() {
+	return func() {
 		defer n.ended()
 		fn()
-	})
+	}
 }
 
 func (n *Node) ended() {
@@ -195,10 +210,13 @@ func (n *Node) ended() {
 
 // withdraw ends the life. It does not block, and only the first call counts.
 func (n *Node) withdraw(why Reason) {
-	if !n.state.set(StateWithdrawn, why) {
+	s, err := StateWithdrawn, fmt.Errorf("%w: %s", ErrWithdrawn, why)
+	if why.Cause.byAnother() {
+		s, err = StateFenced, fmt.Errorf("%w: %w: %s", ErrWithdrawn, ErrFenced, why)
+	}
+	if !n.setState(s, why) {
 		return
 	}
-	err := fmt.Errorf("%w: %s", ErrWithdrawn, why)
 	n.gate.close(err)
 	n.cfg.Log.Error("withdrawn from the volume", "node", n.cfg.Name, "reason", why.String())
 	n.post(lost{})
@@ -219,13 +237,13 @@ func (n *Node) end() {
 	}
 	n.wake.now()
 	if n.gate.drained.IsSet() {
-		n.unlock() // before anyone who waits for the end comes back
+		n.stepDown() // before anyone who waits for the end comes back
 		n.over.Set()
 		return
 	}
 	n.over.Set()
 	if n.gate.drain(context.Background()) == nil {
-		n.unlock()
+		n.stepDown()
 	}
 }
 

@@ -46,7 +46,7 @@ func TestRealFile(t *testing.T) {
 	config := func(name string) Config {
 		d := open()
 		return Config{Dev: d, Super: sb, Name: name, Addr: "localhost:1", Host: d, Machine: machine, Sched: sched.Real{},
-			Log: slog.New(slog.DiscardHandler), Takeover: true}
+			Log: slog.New(slog.DiscardHandler)}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -18,10 +18,17 @@ const (
 	StatePaused                 // member, but the lease has no room for a write: I/O waits
 	StateLeaving                // I/O is over, the view still lists it
 	StateLeft                   // out, cleanly; final
-	StateWithdrawn              // lost the lease for good; final
+	StateWithdrawn              // lost the lease for good, by its own error or will; final
+	StateFenced                 // put out by another node; final
 )
 
-var stateNames = [...]string{"joining", "active", "paused", "leaving", "left", "withdrawn"}
+// Final reports whether the life is over: a node that comes back is a new one.
+func (s State) Final() bool { return s >= StateLeft }
+
+// Lost reports whether the life is over without having left: all I/O fails.
+func (s State) Lost() bool { return s > StateLeft }
+
+var stateNames = [...]string{"joining", "active", "paused", "leaving", "left", "withdrawn", "fenced"}
 
 func (s State) String() string {
 	if s >= 0 && int(s) < len(stateNames) {
@@ -43,9 +50,16 @@ const (
 	CauseFenced          // the device refuses our writes
 	CauseKilled          // Kill was called
 	CauseAsked           // Leave was called, or the join was given up
+	CauseCutOff          // put out by others, which could not talk to us
+	CauseStalled         // I/O has been in flight for longer than its bound; the node goes on
 )
 
-var causeNames = [...]string{"none", "storage", "removed", "slot taken", "suspended", "fenced", "killed", "asked"}
+// byAnother reports whether the cause is that another node has put this one out.
+func (c Cause) byAnother() bool {
+	return c == CauseRemoved || c == CauseSlotTaken || c == CauseFenced || c == CauseCutOff
+}
+
+var causeNames = [...]string{"none", "storage", "removed", "slot taken", "suspended", "fenced", "killed", "asked", "cut off", "stalled"}
 
 func (c Cause) String() string {
 	if c >= 0 && int(c) < len(causeNames) {
@@ -69,9 +83,15 @@ func (r Reason) String() string {
 
 // Error classes; test with errors.Is.
 var (
-	// ErrWithdrawn is every I/O of a node that lost its lease for good. Nothing may be assumed of earlier I/O that
+	// ErrWithdrawn is every I/O of a node that lost its lease for good, or was fenced. Nothing may be assumed of earlier I/O that
 	// was not acknowledged.
 	ErrWithdrawn = errors.New("withdrawn from the volume")
+	// ErrFenced is every I/O of a node that was put out by another one; it is an ErrWithdrawn too.
+	ErrFenced = errors.New("fenced by another node")
+	// ErrNodeLives refuses to declare a node dead that is seen to renew its heartbeat.
+	ErrNodeLives = errors.New("the node lives")
+	// ErrNoNode means that no slot of the volume has that name.
+	ErrNoNode = errors.New("no such node")
 	// ErrLeft is I/O after Leave.
 	ErrLeft = errors.New("left the volume")
 	// ErrNameInUse refuses a second node with the name of one that is alive.
@@ -80,6 +100,10 @@ var (
 	ErrNoSlot = errors.New("no free slot")
 	// ErrSecondNode refuses a second node on a device without compare-and-write.
 	ErrSecondNode = errors.New("the device has no compare-and-write: only one node at a time")
+	// ErrMounted refuses a tool that needs the volume for itself.
+	ErrMounted = errors.New("the volume is mounted")
+	// ErrTool refuses a node while a tool has the volume for itself.
+	ErrTool = errors.New("the volume is being repaired")
 	// ErrProfile refuses a node whose times differ from those of a node that is in.
 	ErrProfile = errors.New("timing profile differs")
 )
@@ -110,3 +134,23 @@ func (e *NoSlot) Error() string {
 
 // Is makes it an ErrNoSlot.
 func (e *NoSlot) Is(target error) bool { return target == ErrNoSlot }
+
+// Mounted is the ErrMounted that names the nodes.
+type Mounted struct{ Names []string }
+
+func (e *Mounted) Error() string { return "mounted by " + strings.Join(e.Names, ", ") }
+
+// Is makes it an ErrMounted.
+func (e *Mounted) Is(target error) bool { return target == ErrMounted }
+
+// ToolAtWork is the ErrTool that names the tool.
+type ToolAtWork struct {
+	Name string // "fsck@host/pid"
+}
+
+func (e *ToolAtWork) Error() string {
+	return "the volume is being repaired by " + e.Name + ": it can be mounted when that is done"
+}
+
+// Is makes it an ErrTool.
+func (e *ToolAtWork) Is(target error) bool { return target == ErrTool }

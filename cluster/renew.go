@@ -25,6 +25,7 @@ type renewer struct {
 	slot    *ondisk.Slot
 	pending []uint64 // writers of our writes whose outcome is not known
 	settled bool     // without compare-and-write: a late renewal has been looked after
+	armed   bool     // the watchdog
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
@@ -155,6 +156,9 @@ func (r *renewer) once(ctx context.Context, start time.Duration, final int) erro
 	if took := d.sched.Now() - start; took > p.IOBound {
 		return fmt.Errorf("write slot %d took %v, the bound is %v", r.id.Slot, took, p.IOBound)
 	}
+	if err := r.feed(); err != nil {
+		return err
+	}
 	if err := r.lateCheck(ctx); err != nil {
 		return err
 	}
@@ -167,10 +171,12 @@ func (r *renewer) once(ctx context.Context, start time.Duration, final int) erro
 }
 
 func (r *renewer) next(final int) *ondisk.Slot {
+	hears := r.n.hears()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := *r.slot
 	s.Seq, s.State, s.Epoch = s.Seq+1, r.state, r.epoch
+	s.Hears = hears
 	switch final {
 	case 1:
 		return freeOf(&s)
@@ -205,10 +211,15 @@ func (r *renewer) reread(ctx context.Context) (mine bool, err error) {
 		return true, nil
 	}
 	err = fmt.Errorf("slot %d was written by another node", r.id.Slot)
-	if im.slot != nil && isDead(im.slot) {
+	cause := CauseSlotTaken
+	switch {
+	case im.slot != nil && isDead(im.slot):
 		err = fmt.Errorf("slot %d was marked dead by another node", r.id.Slot)
+	case im.slot != nil && isExpelled(im.slot):
+		cause = CauseCutOff
+		err = fmt.Errorf("put out by the node in slot %d: the network between this node and those who stay is cut", expeller(im.slot))
 	}
-	r.n.withdraw(Reason{CauseSlotTaken, err.Error()})
+	r.n.withdraw(Reason{cause, err.Error()})
 	return false, err
 }
 
@@ -220,6 +231,10 @@ func (r *renewer) lateCheck(ctx context.Context) error {
 		r.settled = false
 		return nil
 	}
+	if err := r.n.checkFenced(ctx); err != nil {
+		return err
+	}
+	entered := r.n.hasEntered() // before the look, which may be older than the entering otherwise
 	im, err := r.n.disk.look(ctx)
 	if err != nil {
 		return err
@@ -227,7 +242,7 @@ func (r *renewer) lateCheck(ctx context.Context) error {
 	if im.view == nil {
 		return fmt.Errorf("view: %w", im.viewErr)
 	}
-	if r.n.hasEntered() && im.view.Members[r.id.Slot] != uint32(r.id.Incarnation) {
+	if entered && im.view.Members[r.id.Slot] != uint32(r.id.Incarnation) {
 		r.n.withdraw(Reason{CauseRemoved, fmt.Sprintf("epoch %d lists this node no more", im.view.Epoch)})
 		return errors.New("not in the view")
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -45,14 +44,19 @@ func sim(t *testing.T, seed uint64, verbose bool) {
 	}
 	names := []string{"a", "b", "c", "d", "e"}
 	machineOf := func(name string) int { return int(name[0]+byte(seed)) % 3 }
-	takeover := w.rng.IntN(4) > 0
-	set := func(c *Config) { c.Takeover = takeover }
+	power := w.rng.IntN(3) == 0 // there is a switch for every host
+	set := func(c *Config) {
+		if power {
+			c.Fencing = append(defaultFencing(c), &powerSwitch{w: w, machineOf: machineOf})
+		}
+	}
 	for range 60 {
 		w.act(names[w.rng.IntN(len(names))], machineOf, set)
+		w.actNetwork(names)
 		require.NoError(t, w.s.Run(w.s.Now()+time.Duration(w.rng.IntN(1200))*time.Millisecond))
 		w.check()
 	}
-	w.calm(names[:3], machineOf, takeover)
+	w.calm(names[:3], machineOf, set)
 }
 
 // current is the process that a name stands for, nil if there is none.
@@ -72,7 +76,7 @@ func (w *world) act(name string, machineOf func(string) int, set func(*Config)) 
 		p.hb.prob = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
 		return
 	}
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(17) {
 	case 0, 1:
 		p.leave()
 	case 2:
@@ -89,15 +93,61 @@ func (w *world) act(name string, machineOf func(string) int, set func(*Config)) 
 		if p.node != nil {
 			p.node.Kill()
 		}
+	case 9: // one side of the path is slow
+		p.hb.slowRead, p.hb.slowWrite = time.Duration(w.rng.IntN(2500))*time.Millisecond, 0
+	case 10:
+		p.hb.slowRead, p.hb.slowWrite = 0, time.Duration(w.rng.IntN(2500))*time.Millisecond
+	case 11:
+		p.hb.slowRead, p.hb.slowWrite = 0, 0
+	case 12:
+		p.sched.jump += time.Duration(w.rng.IntN(12000)) * time.Millisecond
+	case 13: // gossip, true or false
+		if p.node != nil {
+			p.node.Suspect(string(rune('a' + w.rng.IntN(5))))
+		}
+	case 14: // a host stops with all that is on it, and comes back
+		d := time.Duration(w.rng.IntN(12000)) * time.Millisecond
+		for _, q := range w.procs {
+			if q.machine == p.machine {
+				q.sched.freeze(d)
+			}
+		}
+	case 15: // two at once
+		p.kill(w.rng.IntN(3))
+		if q := w.current(string(rune('a' + w.rng.IntN(5)))); q != nil {
+			q.kill(w.rng.IntN(3))
+		}
 	case 8:
 		p.hb.prob = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
 	}
 }
 
-// calm ends all faults; takeover says whether the nodes that are in recover the dead. The nodes that are in stay in or withdraw, and those of names that are out get in.
-func (w *world) calm(names []string, machineOf func(string) int, takeover bool) {
+// actNetwork now and then cuts one node or one side off, both ways or one, or mends all.
+func (w *world) actNetwork(names []string) {
+	switch w.rng.IntN(24) {
+	case 0, 1, 2:
+		clear(w.mute)
+	case 3:
+		at := 1 + w.rng.IntN(len(names)-1)
+		w.cut(names[:at], names[at:])
+		if w.rng.IntN(3) > 0 {
+			w.cut(names[at:], names[:at])
+		}
+	case 4:
+		one := names[w.rng.IntN(len(names))]
+		w.cut([]string{one}, names)
+		if w.rng.IntN(3) > 0 {
+			w.cut(names, []string{one})
+		}
+	}
+}
+
+// calm ends all faults. The nodes that are in stay in or withdraw, and those of names that are out get in.
+func (w *world) calm(names []string, machineOf func(string) int, set func(*Config)) {
+	w.calming = true
+	clear(w.mute)
 	for _, p := range w.procs {
-		p.hb.broken, p.hb.prob, p.hb.killAt = false, 0, 0
+		p.hb.broken, p.hb.prob, p.hb.killAt, p.hb.slowRead, p.hb.slowWrite = false, 0, 0, 0, 0
 	}
 	w.run(patience, "joins and leaves to end", func() bool {
 		for _, p := range w.procs {
@@ -116,11 +166,8 @@ func (w *world) calm(names []string, machineOf func(string) int, takeover bool) 
 	}
 	for _, name := range names {
 		if w.current(name) == nil {
-			p := w.spawn(name, machineOf(name), func(c *Config) { c.Takeover = w.rng.IntN(2) == 0 })
+			p := w.spawn(name, machineOf(name), set)
 			w.run(patience, "last joins", func() bool { return p.done })
-			if !takeover && errors.Is(p.err, ErrNoSlot) {
-				return // nobody may free the slots of the dead
-			}
 			require.NoError(w.t, p.err, "%v", p)
 		}
 	}
@@ -132,5 +179,6 @@ func (w *world) calm(names []string, machineOf func(string) int, takeover bool) 
 		}
 		return true
 	})
+	w.run(patience, "nothing to recover", w.idle)
 	w.check()
 }

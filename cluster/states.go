@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/covol/covol/cluster/view"
 )
 
-// stateKeeper holds the state of a node and tells of its changes, in order and one at a time.
+// stateKeeper holds the state of a node and tells of its changes.
 type stateKeeper struct {
 	cfg *Config
 	mu  sync.Mutex
@@ -16,13 +18,13 @@ type stateKeeper struct {
 	reason Reason
 	// GUARDED_BY(mu)
 	since time.Duration
-	// GUARDED_BY(mu)
-	untold []func()
-	// GUARDED_BY(mu)
-	telling bool
+	tell  teller
 }
 
-func (k *stateKeeper) init(cfg *Config) { k.cfg, k.since = cfg, cfg.Sched.Now() }
+func (k *stateKeeper) init(cfg *Config) {
+	k.cfg, k.since = cfg, cfg.Sched.Now()
+	k.tell.s, k.tell.name = cfg.Sched, "cluster state"
+}
 
 func (k *stateKeeper) get() (State, Reason, time.Duration) {
 	k.mu.Lock()
@@ -30,38 +32,61 @@ func (k *stateKeeper) get() (State, Reason, time.Duration) {
 	return k.state, k.reason, k.since
 }
 
-// set changes the state; it reports false, and changes nothing, if the present state is final. Active and Paused
-// follow from Joining and each other only.
-func (k *stateKeeper) set(s State, why Reason) bool {
+// set changes the state; ok is false, and nothing changed, if the present state is final. Active and Paused follow from
+// Joining and each other only.
+func (k *stateKeeper) set(s State, why Reason) (before State, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.state >= StateLeft || (s <= StatePaused && k.state > StatePaused) {
-		return false
+	before = k.state
+	if before.Final() || (s <= StatePaused && before > StatePaused) {
+		return before, false
 	}
-	if k.state == s && k.reason == why {
-		return true
+	if before == s && k.reason == why {
+		return before, true
 	}
-	k.state, k.reason, k.since = s, why, k.cfg.Sched.Now()
-	k.untold = append(k.untold, func() { k.cfg.OnState(s, why) })
-	if !k.telling {
-		k.telling = true
-		k.cfg.Sched.Go("cluster state", k.tell)
+	if before != s {
+		k.since = k.cfg.Sched.Now()
 	}
-	return true
+	k.state, k.reason = s, why
+	k.tell.say(func() { k.cfg.OnState(s, why) })
+	return before, true
 }
 
-func (k *stateKeeper) tell() {
-	for {
-		k.mu.Lock()
-		if len(k.untold) == 0 {
-			k.telling = false
-			k.mu.Unlock()
-			return
-		}
-		f := k.untold[0]
-		k.untold = k.untold[1:]
-		k.mu.Unlock()
-		f()
+// setState changes the state and makes the event of it.
+func (n *Node) setState(s State, why Reason) bool {
+	before, ok := n.state.set(s, why)
+	if !ok || before == s {
+		return ok
+	}
+	ev := Event{Text: why.String()}
+	switch {
+	case s == StateActive && before == StatePaused:
+		ev.Kind, ev.Text = EventResumed, ""
+	case s == StateActive:
+		ev.Kind, ev.Text = EventJoined, ""
+	case s == StatePaused:
+		ev.Kind = EventPaused
+	case s == StateLeft:
+		ev.Kind = EventLeft
+	case s == StateWithdrawn:
+		ev.Kind = EventWithdrawn
+	case s == StateFenced:
+		ev.Kind = EventFenced
+	default:
+		return ok
+	}
+	n.mu.Lock()
+	ev.Node, ev.Slot, ev.Epoch = n.cfg.Name, n.core.id.Slot, view.Epoch(n.core.seen)
+	n.mu.Unlock()
+	n.emit(ev)
+	return ok
+}
+
+// emit tells of ev. It never blocks.
+func (n *Node) emit(ev Event) {
+	ev.At, ev.Wall = n.cfg.Sched.Now(), n.cfg.Sched.Wall()
+	if n.cfg.OnEvent != nil {
+		n.news.say(func() { n.cfg.OnEvent(ev) })
 	}
 }
 
@@ -83,13 +108,20 @@ func (n *Node) runClock() {
 // suspended or starved is paused like one whose storage was away, and goes on like it when a renewal shows that nobody
 // has taken it for dead.
 func (n *Node) checkLease(now, gap time.Duration) {
-	switch s, _, _ := n.state.get(); {
+	bound := n.cfg.Super.Profile.IOBound
+	stalled := n.gate.stalled(now, bound)
+	switch s, why, _ := n.state.get(); {
 	case s == StateActive && !n.gate.Open() && gap > n.cfg.Super.Profile.Lease:
-		n.state.set(StatePaused, Reason{CauseSuspended, fmt.Sprintf("this process did not run for %v", gap.Round(time.Millisecond))})
+		n.setState(StatePaused, Reason{CauseSuspended, fmt.Sprintf("this process did not run for %v", gap.Round(time.Millisecond))})
 	case s == StateActive && !n.gate.Open():
-		n.state.set(StatePaused, Reason{CauseStorage, n.whyLate(now)})
+		n.setState(StatePaused, Reason{CauseStorage, n.whyLate(now)})
 	case s == StatePaused && n.gate.Open():
-		n.state.set(StateActive, Reason{})
+		n.setState(StateActive, Reason{})
+	case s == StateActive && stalled > 0 && why.Cause == CauseNone:
+		n.cfg.Log.Warn("the storage stalls", "node", n.cfg.Name, "in flight for", stalled, "bound", bound)
+		n.setState(StateActive, Reason{CauseStalled, fmt.Sprintf("I/O in flight for longer than the bound of %v: the storage stalls", bound)})
+	case s == StateActive && stalled == 0 && why.Cause == CauseStalled:
+		n.setState(StateActive, Reason{})
 	}
 }
 
@@ -101,6 +133,9 @@ func (n *Node) whyLate(now time.Duration) string {
 	text := fmt.Sprintf("no heartbeat written for %v", (now - last).Round(time.Millisecond))
 	if err != nil {
 		text += ": " + err.Error()
+	}
+	if stalled := n.gate.stalled(now, n.cfg.Super.Profile.IOBound); stalled > 0 {
+		text += fmt.Sprintf("; I/O in flight for %v", stalled.Round(time.Millisecond))
 	}
 	return text
 }

@@ -17,15 +17,29 @@ type Status struct {
 	Since     time.Duration // of the state
 	View      view.View     // installed
 	DiskEpoch view.Epoch    // highest seen on the disk
-	LeaseLeft time.Duration // until the gate shuts for good measure; negative when it has run out
+	LeaseAge  time.Duration // since the start of the last renewal that counted
+	LeaseLeft time.Duration // until the lease ends; negative when it has run out
 	Waiting   int           // operations that wait at the gate
 	InFlight  int           // operations that the gate has admitted
 	Fencing   []string      // methods in use, best first
+	Fenced    string        // method of the latest death that this node proved, empty if none
+	Watchdog  string        // what resets this host if the lease is lost, empty if nothing
 	Views     string        // how views are agreed on
 	Heartbeat string        // what went wrong with the latest heartbeat, empty if nothing
 	Disk      string        // what went wrong with the latest look, empty if nothing
 	Slots     []SlotStatus
 	Waits     []Wait
+	Victims   []VictimStatus // suspects whose death is not proven yet
+}
+
+// VictimStatus is a node of which this one waits for a proof of death.
+type VictimStatus struct {
+	ID    view.NodeID
+	Name  string
+	Since time.Duration // Scheduler.Now when it was suspected
+	// AtMost is how long the proof takes still at most, -1 if there is no bound: then somebody must help.
+	AtMost time.Duration
+	Tries  []string // "method: what it says", best first
 }
 
 // SlotStatus is one slot as this node sees it. Free slots without a name are left out.
@@ -50,14 +64,17 @@ func (n *Node) Status() Status {
 	st.State, st.Reason, st.Since = n.state.get()
 	if deadline, ok := n.gate.Deadline(); ok {
 		st.LeaseLeft = deadline - st.Now
+		st.LeaseAge = n.cfg.Super.Profile.Lease - st.LeaseLeft
+	}
+	if n.cfg.Watchdog != nil {
+		st.Watchdog = n.cfg.Watchdog.String()
 	}
 	if !n.disk.swaps() {
 		st.Views = "single node, the device has no compare-and-write"
 	}
-	if n.cfg.Host != nil {
-		st.Fencing = append(st.Fencing, MethodHostLock.String())
+	for _, m := range n.cfg.Fencing {
+		st.Fencing = append(st.Fencing, m.Name())
 	}
-	st.Fencing = append(st.Fencing, MethodLease.String())
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.renewer != nil {
@@ -74,7 +91,8 @@ func (n *Node) Status() Status {
 }
 
 func (c *core) status(st *Status) {
-	st.DiskEpoch, st.Waits = view.Epoch(c.seen), slices.Clone(c.waits.now)
+	st.DiskEpoch, st.Waits, st.Fenced = view.Epoch(c.seen), slices.Clone(c.waits.now), c.fenced
+	st.Victims = c.pending(st.Now)
 	if c.im == nil {
 		return
 	}
@@ -95,8 +113,11 @@ func (c *core) slotStatus(j view.Slot, s *ondisk.Slot, now time.Duration) SlotSt
 		out.Name, out.Addr, out.Pid, out.Epoch = s.Name, s.Addr, s.Pid, view.Epoch(s.Epoch)
 		out.State = [...]string{"free", "joining", "active", "leaving"}[s.State]
 		out.Member = v.Members[j] != 0 && v.Members[j] == s.Incarnation
-		if isDead(s) {
+		switch {
+		case isDead(s):
 			out.State = "dead"
+		case isExpelled(s):
+			out.State = "put out"
 		}
 		if by, ok := recoverer(s); ok {
 			out.Recoverer = &by
@@ -109,7 +130,7 @@ func (c *core) slotStatus(j view.Slot, s *ondisk.Slot, now time.Duration) SlotSt
 	verdict := w.verdict(c.profile)
 	out.Liveness, out.Age, out.SameHost = verdict.String(), max(now-w.since, 0), w.neighbour(c.machine)
 	if verdict == slotSuspect {
-		out.ProofIn = max(c.profile.Wait()-w.age(), 0)
+		out.ProofIn = max(c.profile.Wait()-w.age, 0)
 	}
 	return out
 }

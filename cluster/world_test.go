@@ -29,15 +29,19 @@ type world struct {
 	sb    *ondisk.Super
 	disk  *simdisk.Disk
 	locks map[[2]int64]*proc // machine, byte
+	mute  map[[2]string]bool // what the first node says does not reach the second
 	procs []*proc
 	judge *judge
 	trace io.Writer
+
+	calming bool // faults are over
 }
 
 func fastProfile() ondisk.Profile { return ondisk.Profiles[2] }
 
 func newWorld(t testing.TB, seed uint64, slots uint32, caw bool) *world {
-	w := &world{t: t, s: simsched.New(seed), rng: rand.New(rand.NewPCG(seed, 7)), locks: map[[2]int64]*proc{}}
+	w := &world{t: t, s: simsched.New(seed), rng: rand.New(rand.NewPCG(seed, 7)), locks: map[[2]int64]*proc{},
+		mute: map[[2]string]bool{}}
 	t.Cleanup(w.stop)
 	w.sb = &ondisk.Super{UUID: ondisk.UUID{1, 2, 3}, Blocks: ondisk.MinVolume / ondisk.BlockSize, Slots: slots,
 		JournalBlocks: ondisk.MinJournal, ClusterSize: 4096, Profile: fastProfile()}
@@ -87,6 +91,7 @@ func (w *world) run(limit time.Duration, what string, cond func() bool) {
 			w.t.Fatalf("%s: not within %v; waiting: %v", what, limit, w.waits())
 		}
 		require.NoError(w.t, w.s.Run(w.s.Now()+20*time.Millisecond))
+		w.judge.admitted()
 	}
 }
 
@@ -119,6 +124,7 @@ type proc struct {
 	leftErr error
 	views   []view.View
 	states  []State
+	events  []Event
 	journal bool // opened
 	writes  int
 	cancel  context.CancelFunc
@@ -147,10 +153,11 @@ func (w *world) spawn(name string, machine int, change ...func(*Config)) *proc {
 	binary.LittleEndian.PutUint64(seed[:], uint64(p.host))
 	cfg := Config{
 		Dev: dev, Super: w.sb, Name: name, Addr: fmt.Sprintf("host%d:7000", p.host), Sched: p.sched, Log: log,
-		Rand: rand.NewChaCha8(seed), Takeover: true,
+		Rand:    rand.NewChaCha8(seed),
 		Machine: Machine{Host: [16]byte{9, byte(machine)}, Boot: [16]byte{8, byte(machine)}, Pid: uint32(p.host)},
 		OnView:  p.onView, OnState: func(s State, _ Reason) { p.states = append(p.states, s) },
-		Replay: p.replay, Poke: p.poke,
+		OnEvent: func(e Event) { p.events = append(p.events, e) },
+		Replay:  p.replay, Poke: p.poke, Greet: p.greet,
 	}
 	if machine != 0 {
 		cfg.Host = &lockTable{p}
@@ -181,6 +188,26 @@ func (p *proc) poke(to []view.Member) {
 			if q.node != nil && q.name == m.Name && !q.dead {
 				q.node.Refresh()
 			}
+		}
+	}
+}
+
+// greet reaches the lives that it is meant for, unless the network is cut.
+func (p *proc) greet(to []view.Member) {
+	for _, m := range to {
+		for _, q := range p.w.procs {
+			if q.node != nil && !q.dead && q.name == m.Name && q.node.ID() == m.NodeID && !p.w.mute[[2]string{p.name, q.name}] {
+				q.node.Heard(p.joining.ID().Slot)
+			}
+		}
+	}
+}
+
+// cut keeps what the nodes of from say away from those of to.
+func (w *world) cut(from, to []string) {
+	for _, a := range from {
+		for _, b := range to {
+			w.mute[[2]string{a, b}] = a != b
 		}
 	}
 }
@@ -321,7 +348,7 @@ func (p *proc) over() bool {
 		return false
 	}
 	s, _, _ := p.node.State()
-	return s == StateWithdrawn
+	return s.Lost()
 }
 
 // lockTable are the locks of a machine.
@@ -354,17 +381,20 @@ func (l *lockTable) ByteLocked(n int64) (bool, error) { return l.p.w.locks[l.key
 type freezer struct {
 	sched.Scheduler
 	p     *proc
-	until time.Duration
+	until time.Duration // frozen, by the clock of the world
+	jump  time.Duration // by which the clock of its host is ahead
 }
 
-func (f *freezer) freeze(d time.Duration) { f.until = max(f.until, f.Now()+d) }
+func (f *freezer) Now() time.Duration { return f.Scheduler.Now() + f.jump }
+
+func (f *freezer) freeze(d time.Duration) { f.until = max(f.until, f.Scheduler.Now()+d) }
 
 func (f *freezer) thaw() {
 	if f.p.dead {
 		_ = f.Scheduler.NewEvent().Wait(context.Background())
 	}
-	for f.Now() < f.until {
-		_ = f.Scheduler.Sleep(context.Background(), f.until-f.Now())
+	for f.Scheduler.Now() < f.until {
+		_ = f.Scheduler.Sleep(context.Background(), f.until-f.Scheduler.Now())
 		if f.p.dead {
 			_ = f.Scheduler.NewEvent().Wait(context.Background())
 		}

@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,6 +25,11 @@ type labOptions struct {
 	limit time.Duration // for the whole test, default 3 min
 	dev   string        // a device to use instead of a file
 	dirty bool          // the test judges the volume itself
+	// separate gives each node a network namespace of its own, as if it were a host.
+	separate bool
+	// faults uses a build whose disk fails on command, and puts the volume in memory, so that the real disk is fast.
+	faults  bool
+	profile string // of times, default fast
 }
 
 // lab is a volume and the nodes that have it mounted.
@@ -33,6 +39,7 @@ type lab struct {
 	dir   string
 	dev   string
 	nodes []*node
+	net   *network // nil: all on loopback
 	watch *time.Timer
 	late  chan struct{} // closed when the time is up
 	hung  string        // what the nodes said then; written before late is closed
@@ -42,15 +49,18 @@ type lab struct {
 func newLab(t testing.TB, o labOptions) *lab {
 	t.Helper()
 	needMounts(t)
-	dir, err := os.MkdirTemp(os.Getenv("COVOL_TEST_DIR"), "covol-lab")
+	dir, err := os.MkdirTemp(labDir(o), "covol-lab")
 	require.NoError(t, err)
 	l := &lab{t: t, o: o, dir: dir, dev: o.dev, late: make(chan struct{})}
+	if o.separate {
+		l.net = newNetwork(t) // gone after the nodes are
+	}
 	t.Cleanup(l.close)
 	if l.dev == "" {
 		l.dev = filepath.Join(dir, "lun.img")
 		makeSparse(t, l.dev, or(o.size, "1G"))
 	}
-	covol(t, append(append([]string{"mkfs", "--label", "test", "--profile", "fast"}, o.mkfs...), l.dev)...)
+	covol(t, append(append([]string{"mkfs", "--label", "test", "--profile", or(o.profile, "fast")}, o.mkfs...), l.dev)...)
 	l.watch = time.AfterFunc(or(o.limit, 3*time.Minute), l.timeUp)
 	for range o.nodes {
 		l.add()
@@ -62,6 +72,17 @@ func newLab(t testing.TB, o labOptions) *lab {
 		n.ready()
 	}
 	return l
+}
+
+// labDir is where a lab is put; empty: the default of the system.
+func labDir(o labOptions) string {
+	dir := os.Getenv("COVOL_TEST_DIR")
+	if dir == "" && o.faults {
+		if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
+			return "/dev/shm"
+		}
+	}
+	return dir
 }
 
 func or[T comparable](v, def T) T {
@@ -84,6 +105,9 @@ func (l *lab) add() *node {
 	n := &node{lab: l, name: name, dir: filepath.Join(l.dir, name), log: filepath.Join(l.dir, name+".log")}
 	require.NoError(l.t, os.Mkdir(n.dir, 0o755))
 	l.nodes = append(l.nodes, n)
+	if l.net != nil {
+		l.net.add(len(l.nodes))
+	}
 	return n
 }
 
@@ -143,14 +167,14 @@ func (l *lab) close() {
 	if !t.Failed() {
 		l.finish()
 	}
-	if t.Failed() {
-		defer l.tell()
-	}
 	for _, n := range l.nodes {
 		n.lastWords()
 		n.signal(unix.SIGKILL)
 		n.wait()
 		_ = unix.Unmount(n.dir, unix.MNT_DETACH)
+	}
+	if t.Failed() {
+		l.tell()
 	}
 	if err := os.RemoveAll(l.dir); err != nil {
 		t.Errorf("remove lab: %v", err)
@@ -193,6 +217,9 @@ func (l *lab) tell() {
 		l.keep("hung", []byte(l.hung))
 	default:
 	}
+	if l.o.faults {
+		l.keepWith("lun.img", func(path string) error { return exec.Command("cp", "--sparse=always", l.dev, path).Run() })
+	}
 	for _, n := range l.nodes {
 		b, err := os.ReadFile(n.log)
 		if err != nil {
@@ -205,10 +232,21 @@ func (l *lab) tell() {
 }
 
 func (l *lab) keep(what string, b []byte) {
-	if dir := os.Getenv("COVOL_TEST_KEEP"); dir != "" {
-		_ = os.MkdirAll(dir, 0o755)
-		_ = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(l.t.Name(), "/", "_")+"."+what+".log"), b, 0o644)
+	l.keepWith(what+".log", func(path string) error { return os.WriteFile(path, b, 0o644) })
+}
+
+// keepWith lets save write a file that is kept, if somebody wants it.
+func (l *lab) keepWith(what string, save func(path string) error) {
+	dir := os.Getenv("COVOL_TEST_KEEP")
+	if dir == "" {
+		return
 	}
+	path := filepath.Join(dir, strings.ReplaceAll(l.t.Name(), "/", "_")+"."+what)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), save(path)); err != nil {
+		l.t.Logf("keep %s: %v", what, err)
+		return
+	}
+	l.t.Logf("kept %s", path)
 }
 
 // covol runs the binary and requires that it succeeds.

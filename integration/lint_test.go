@@ -15,7 +15,7 @@ import (
 
 // replayed are the directories whose code a simulator replays from a seed: time, procedures, waiting and chance must
 // come from the scheduler and from arguments. Directories below them count too, but for those in shells.
-var replayed = []string{"ondisk", "journal", "dlm", "cluster", "fs"}
+var replayed = []string{"ondisk", "journal", "dlm", "cluster", "fs", "member"}
 
 // shells talk to the real world, or are the schedulers and devices of tests.
 var shells = []string{

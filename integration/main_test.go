@@ -14,40 +14,55 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	for _, b := range []*covolBuild{&plain, &faulty} {
+		if b.dir != "" {
+			_ = os.RemoveAll(b.dir)
+		}
 	}
 	os.Exit(code)
 }
 
-// built is the binary under test, made by the first test that needs it.
-var built struct {
+// covolBuild is a build of covol, made by the first test that needs it.
+type covolBuild struct {
 	once sync.Once
 	dir  string
 	bin  string
 	err  error
 }
 
+var plain, faulty covolBuild
+
 // covolBin returns the path of the binary under test.
 func covolBin(t testing.TB) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.bin = os.Getenv("COVOL_BIN"); built.bin != "" {
-			return
+	plain.once.Do(func() {
+		if plain.bin = os.Getenv("COVOL_BIN"); plain.bin == "" {
+			plain.build()
 		}
-		if built.dir, built.err = os.MkdirTemp("", "covol-bin"); built.err != nil {
-			return
-		}
-		built.bin = filepath.Join(built.dir, "covol")
-		args := []string{"build", "-o", built.bin}
-		cgo := "CGO_ENABLED=0"
-		if os.Getenv("COVOL_TEST_RACE") != "" {
-			args, cgo = append(args, "-race"), "CGO_ENABLED=1"
-		}
-		built.err = goTool(cgo, append(args, "../cmd/covol")...)
 	})
-	require.NoError(t, built.err)
-	return built.bin
+	require.NoError(t, plain.err)
+	return plain.bin
+}
+
+// faultsBin returns the path of a build whose disk fails on command.
+func faultsBin(t testing.TB) string {
+	t.Helper()
+	faulty.once.Do(func() { faulty.build("-tags", "faults") })
+	require.NoError(t, faulty.err)
+	return faulty.bin
+}
+
+func (b *covolBuild) build(flags ...string) {
+	if b.dir, b.err = os.MkdirTemp("", "covol-bin"); b.err != nil {
+		return
+	}
+	b.bin = filepath.Join(b.dir, "covol")
+	args := append([]string{"build", "-o", b.bin}, flags...)
+	cgo := "CGO_ENABLED=0"
+	if os.Getenv("COVOL_TEST_RACE") != "" {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	b.err = goTool(cgo, append(args, "../cmd/covol")...)
 }
 
 func goTool(env string, args ...string) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -40,10 +41,9 @@ func (n *node) start() {
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	require.NoError(t, err)
 	defer log.Close()
-	args := append([]string{"mount", n.lab.dev, n.dir, "--node", n.name, "--bind", "127.0.0.1:0"}, n.args...)
-	cmd := exec.Command(covolBin(t), args...)
+	cmd := n.command()
 	cmd.Stderr = log
-	cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
+	cmd.Env = append(os.Environ(), "GOTRACEBACK=all", "COVOL_FAULTS="+n.faultSocket())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -51,6 +51,26 @@ func (n *node) start() {
 	n.cmd, n.up, n.gone, n.state = cmd, make(chan string, 1), make(chan struct{}), true
 	go n.follow(out)
 }
+
+// command is what mounts the node, in the network of its host.
+func (n *node) command() *exec.Cmd {
+	bin, bind := covolBin(n.lab.t), "127.0.0.1:0"
+	if n.lab.o.faults {
+		bin = faultsBin(n.lab.t)
+	}
+	var line []string
+	if w := n.lab.net; w != nil {
+		// Not ip netns exec: that has a mount namespace of its own, and the mount would be seen by nobody.
+		line = []string{"nsenter", "--net=/run/netns/" + w.host(n.number()), "--"}
+		bind = w.addr(n.number()) + ":0"
+	}
+	line = append(line, bin, "mount", n.lab.dev, n.dir, "--node", n.name, "--bind", bind)
+	line = append(line, n.args...)
+	return exec.Command(line[0], line[1:]...)
+}
+
+// number is the place of the node in its lab, from 1.
+func (n *node) number() int { return slices.Index(n.lab.nodes, n) + 1 }
 
 // follow waits for the first line and for the end.
 func (n *node) follow(out io.Reader) {
@@ -177,6 +197,7 @@ type nodeStatus struct {
 			Name       string `json:"name"`
 			Liveness   string `json:"liveness"`
 			Recovering bool   `json:"recovering"`
+			Member     bool   `json:"member"`
 		} `json:"members"`
 	} `json:"cluster"`
 }

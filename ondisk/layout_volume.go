@@ -102,7 +102,8 @@ var (
 		field("host", 256, 16, "bytes[16]", "machine id of its host"),
 		field("profile", 272, 16, "le32[4]", "ms: heartbeat, lease, io bound, guard as the owner uses them"),
 		field("writer", 288, 8, "le64", "random for each write"),
-		field("zero", 296, 3800, "zero[3800]", "unused"),
+		field("hears", 296, 32, "bytes[32]", "bit i of byte i/8: the owner has heard the node in slot i lately; bit 255: it publishes this"),
+		field("zero", 328, 3768, "zero[3768]", "unused"),
 	}}
 	layoutSpace = layout.Layout{Name: "space", Size: BlockSize, Fields: []layout.Field{
 		field("header", 0, 80, "header", "of every metadata block"),

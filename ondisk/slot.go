@@ -33,7 +33,20 @@ type Slot struct {
 	Pid         uint32
 	Profile     [4]uint32 // h, L, D, g in ms as the owner uses them
 	Writer      uint64    // random for each write, so that an uncertain compare-and-swap can be told by re-reading
+	Hears       SlotSet   // nodes that the owner has heard over the network lately, if HearsKnown is in it
 }
+
+// HearsKnown is in Slot.Hears if the owner publishes whom it hears. There is no such slot.
+const HearsKnown = MaxSlots
+
+// SlotSet is a set of slots: bit i%8 of byte i/8 is slot i.
+type SlotSet [32]byte
+
+// Add puts slot i in.
+func (s *SlotSet) Add(i uint16) { s[i/8] |= 1 << (i % 8) }
+
+// Has reports whether slot i is in.
+func (s *SlotSet) Has(i uint16) bool { return s[i/8]&(1<<(i%8)) != 0 }
 
 // EncodeSlot makes the slot block of s for the volume of sb.
 func EncodeSlot(sb *Super, s *Slot) []byte {
@@ -56,6 +69,7 @@ func EncodeSlot(sb *Super, s *Slot) []byte {
 		le.PutUint32(p[192+4*i:], v)
 	}
 	le.PutUint64(p[208:], s.Writer)
+	copy(p[216:248], s.Hears[:])
 	Seal(b)
 	return b
 }
@@ -77,6 +91,7 @@ func DecodeSlot(sb *Super, index uint16, b []byte) (*Slot, error) {
 	for i := range s.Profile {
 		s.Profile[i] = le.Uint32(p[192+4*i:])
 	}
+	copy(s.Hears[:], p[216:248])
 	if s.Index != index {
 		return nil, &Corrupt{Struct: "slot", Block: sb.SlotBlock(index), Field: "index", Got: s.Index, Want: index}
 	}

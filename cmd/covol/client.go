@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // errNoMount says that no covol process serves a directory.
@@ -44,28 +46,47 @@ func clientFor(dir string) (*controlClient, error) {
 }
 
 func (c *controlClient) call(ctx context.Context, method, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://covol"+path, nil)
+	answer, err := c.open(ctx, method, path)
 	if err != nil {
 		return err
 	}
+	defer answer.Close()
+	body, err := io.ReadAll(answer)
+	if err != nil {
+		return fmt.Errorf("answer of the mount process: %w", err)
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("answer of the mount process: %w", err)
+	}
+	return nil
+}
+
+// open sends a request and returns the body of an answer that is no error. The caller closes it.
+func (c *controlClient) open(ctx context.Context, method, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://covol"+path, nil)
+	if err != nil {
+		return nil, err
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask the mount process: %w", err)
+		return nil, fmt.Errorf("ask the mount process: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("answer of the mount process: %w", err)
+		return nil, fmt.Errorf("answer of the mount process: %w", err)
 	}
-	if resp.StatusCode == http.StatusOK {
-		if err := json.Unmarshal(body, into); err != nil {
-			return fmt.Errorf("answer of the mount process: %w", err)
-		}
-		return nil
-	}
+	return nil, refusal(resp.Status, body)
+}
+
+// refusal is the error in an answer of the mount process.
+func refusal(status string, body []byte) error {
 	var e controlError
 	if err := json.Unmarshal(body, &e); err != nil || e.Error == "" {
-		return fmt.Errorf("the mount process answers: %s", resp.Status)
+		return fmt.Errorf("the mount process answers: %s", status)
 	}
 	if e.Hint != "" {
 		return hint(errors.New(e.Error), "%s", e.Hint)
@@ -86,6 +107,28 @@ func (c *controlClient) status(ctx context.Context) (*statusReport, error) {
 func (c *controlClient) locks(ctx context.Context) (*lockReport, error) {
 	var r lockReport
 	return &r, c.call(ctx, http.MethodGet, pathLocks, &r)
+}
+
+// pid is the process that listens on the socket, whether or not it answers.
+func (c *controlClient) pid() (int, error) {
+	conn, err := net.Dial("unix", c.socket)
+	if err != nil {
+		return 0, fmt.Errorf("process of the mount: %w", err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("process of the mount: %w", err)
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return 0, fmt.Errorf("process of the mount: %w", err)
+	}
+	if credErr != nil {
+		return 0, fmt.Errorf("process of the mount: %w", credErr)
+	}
+	return int(cred.Pid), nil
 }
 
 // umount returns once the node has left.

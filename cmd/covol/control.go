@@ -15,10 +15,14 @@ import (
 //
 //	GET  /v1/status               statusReport
 //	GET  /v1/locks                lockReport
+//	GET  /v1/events[?since=RFC3339][&last=N][&follow=true]  eventLines, one a line
+//	POST /v1/fence?name=NAME      declares a node dead on a person's word; 409 if it is alive, 404 if there is none
 //	POST /v1/umount[?force=true]  leaves, and answers once that is over; 409 while the mount is in use
 const (
 	pathStatus = "/v1/status"
 	pathLocks  = "/v1/locks"
+	pathEvents = "/v1/events"
+	pathFence  = "/v1/fence"
 	pathUmount = "/v1/umount"
 )
 
@@ -37,8 +41,10 @@ type controlServer struct {
 func serveControl(ln net.Listener, s *session) *controlServer {
 	c := &controlServer{s: s}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, r *http.Request) { answer(w, 200, s.status(r.Context())) })
+	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, s.status()) })
 	mux.HandleFunc("GET "+pathLocks, func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, s.lockReport()) })
+	mux.HandleFunc("GET "+pathEvents, c.events)
+	mux.HandleFunc("POST "+pathFence, c.fence)
 	mux.HandleFunc("POST "+pathUmount, c.umount)
 	c.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = c.http.Serve(ln) }()

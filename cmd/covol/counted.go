@@ -6,12 +6,18 @@ import (
 
 	"github.com/covol/covol/fs"
 	"github.com/covol/covol/ondisk/blockdev"
-	"github.com/covol/covol/ondisk/blockdev/filedev"
 )
+
+// disk is a path to the device with all that a node uses of it.
+type disk interface {
+	blockdev.Device
+	blockdev.CompareAndWriter
+	blockdev.Submitter
+}
 
 // counted counts what goes to the device.
 type counted struct {
-	*filedev.Device
+	disk
 	reads, writes, flushes  atomic.Uint64
 	readBytes, writtenBytes atomic.Uint64
 }
@@ -24,24 +30,24 @@ var (
 
 func (c *counted) ReadAt(ctx context.Context, p []byte, off int64) error {
 	c.count(blockdev.OpRead, len(p))
-	return c.Device.ReadAt(ctx, p, off)
+	return c.disk.ReadAt(ctx, p, off)
 }
 
 func (c *counted) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
 	c.count(blockdev.OpWrite, len(p))
-	return c.Device.WriteAt(ctx, p, off, fua)
+	return c.disk.WriteAt(ctx, p, off, fua)
 }
 
 func (c *counted) Flush(ctx context.Context) error {
 	c.count(blockdev.OpFlush, 0)
-	return c.Device.Flush(ctx)
+	return c.disk.Flush(ctx)
 }
 
 func (c *counted) Submit(ops []blockdev.Op) {
 	for i := range ops {
 		c.count(ops[i].Kind, len(ops[i].Buf))
 	}
-	c.Device.Submit(ops)
+	c.disk.Submit(ops)
 }
 
 func (c *counted) count(kind blockdev.OpKind, n int) {

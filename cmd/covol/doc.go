@@ -6,7 +6,7 @@
 //	mkfs.go fsck.go dump.go                         tools for a volume that need not be mounted
 //	device.go                                       opening a device, with hints for people
 //	mount.go mountpoint.go session.go               the process behind a mount
-//	node.go peers.go counted.go                     device, membership, locks and filesystem, wired together
+//	node.go peers.go counted.go                     a member of the volume with its device and sockets
 //	control.go rundir.go client.go                  the socket that status, locks and umount talk to
 //	umount.go status.go locks.go                    its users
 //	lab*.go                                         a whole cluster on one machine

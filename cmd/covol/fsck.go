@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/covol/covol/cluster/view"
+	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev/filedev"
 	"github.com/covol/covol/ondisk/check"
@@ -30,6 +29,8 @@ type fsckOptions struct {
 	yes       bool
 	deep      bool
 	asJSON    bool
+	memory    byteSize
+	tempDir   string
 	out, err  io.Writer
 }
 
@@ -37,20 +38,21 @@ func newFsck() *cobra.Command {
 	o := &fsckOptions{}
 	cmd := &cobra.Command{
 		Use:   "fsck [-n|-y] DEVICE",
-		Short: "Check a volume",
+		Short: "Check and repair a volume",
 		Long: `Check a volume: everything it says of itself is compared with everything else.
 
   -n       only read, also while the volume is mounted; then findings may be work in progress.
            What dead nodes left in their journals is taken into account in memory.
-  -y       replay the journals of dead nodes, then check. Refused while the volume is mounted.
+  -y       replay the journals of dead nodes and repair all that is wrong. Refused while the
+           volume is mounted, and nobody can mount it meanwhile.
   neither  as -n, but refused while the volume is mounted.
 
-Damaged structures are reported and not repaired yet: each finding says what a repair
-would do.
+A repair is planned in memory until a check of the plan finds nothing, and written through a
+journal of the volume: it may be interrupted at any time and run again. Files that have lost
+their name go back to the directory they remember, or to /lost+found.
 
-Exit status: 0 clean, 1 journals were replayed and all is clean now, 4 errors are left,
-8 could not run.`,
-		Example: "  covol fsck -n lun.img\n  covol fsck --json lun.img",
+Exit status: 0 clean, 1 repaired and clean now, 4 errors are left, 8 could not run.`,
+		Example: "  covol fsck -n lun.img\n  covol fsck -y lun.img\n  covol fsck --json lun.img",
 		Args:    args(1, 1),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			o.out, o.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -59,8 +61,11 @@ Exit status: 0 clean, 1 journals were replayed and all is clean now, 4 errors ar
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&o.checkOnly, "check-only", "n", false, "only read, even if the volume is mounted")
-	f.BoolVarP(&o.yes, "yes", "y", false, "replay journals, then check")
+	f.BoolVarP(&o.yes, "yes", "y", false, "repair what is wrong")
 	f.BoolVar(&o.deep, "deep", false, "read all data of files too")
+	o.memory = check.DefaultIndexMemory
+	f.Var(&o.memory, "index-memory", "with -y: how much memory the index of owners may take before it moves to a file")
+	f.StringVar(&o.tempDir, "temp-dir", "", "with -y: directory for that file (default: the one for temporary files)")
 	addJSON(cmd, &o.asJSON)
 	return cmd
 }
@@ -69,60 +74,59 @@ func (o *fsckOptions) run(ctx context.Context, a []string) error {
 	if o.checkOnly && o.yes {
 		return &exitError{code: fsckFailed, err: errors.New("-n and --yes exclude each other")}
 	}
-	replayed, report, err := o.check(ctx, a[0])
+	if o.yes {
+		return o.repair(ctx, a[0])
+	}
+	report, err := o.check(ctx, a[0])
+	if err == nil {
+		err = o.print(report)
+	}
 	if err != nil {
 		return &exitError{code: fsckFailed, err: err}
 	}
-	if err := o.print(replayed, report); err != nil {
-		return &exitError{code: fsckFailed, err: err}
-	}
-	switch {
-	case !report.Clean():
+	if !report.Clean() {
+		if !o.checkOnly && !o.asJSON {
+			fmt.Fprintf(o.err, "covol: nothing was changed; to repair: covol fsck -y %s\n", a[0])
+		}
 		return &exitError{code: fsckErrors}
-	case len(replayed) > 0:
-		return &exitError{code: fsckRepaired}
 	}
 	return nil
 }
 
-func (o *fsckOptions) check(ctx context.Context, path string) ([]replayedSlot, *check.Report, error) {
-	dev, err := openDevice(path, filedev.Options{ReadOnly: !o.yes})
+// check looks without changing anything.
+func (o *fsckOptions) check(ctx context.Context, path string) (*check.Report, error) {
+	dev, err := openDevice(path, filedev.Options{ReadOnly: true})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer dev.Close()
-	super, note, err := openSuper(ctx, dev)
+	super, err := o.open(ctx, dev)
 	if err != nil {
-		return nil, nil, err
-	}
-	if note != nil {
-		o.say(note.String())
+		return nil, err
 	}
 	if err := o.mayRun(ctx, dev, super); err != nil {
-		return nil, nil, err
-	}
-	var replayed []replayedSlot
-	if o.yes {
-		if replayed, err = replayAll(ctx, path, super); err != nil {
-			err = fmt.Errorf("%s: replay journals: %w", path, err)
-			if !errors.Is(err, ondisk.ErrCorrupt) {
-				return nil, nil, err
-			}
-			o.say(err.Error()) // the check tells what that means
-		}
+		return nil, err
 	}
 	bar := newProgress(o.err)
 	defer bar.done()
 	report, err := check.Check(ctx, dev, check.Options{Deep: o.deep, Progress: bar.update})
 	if err != nil {
-		return replayed, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return replayed, report, nil
+	return report, nil
+}
+
+func (o *fsckOptions) open(ctx context.Context, dev device) (*ondisk.Super, error) {
+	super, note, err := openSuper(ctx, dev)
+	if err == nil && note != nil {
+		o.say(note.String())
+	}
+	return super, err
 }
 
 func (o *fsckOptions) say(s string) { fmt.Fprintln(o.err, "covol:", s) }
 
-func (o *fsckOptions) mayRun(ctx context.Context, dev *filedev.Device, super *ondisk.Super) error {
+func (o *fsckOptions) mayRun(ctx context.Context, dev device, super *ondisk.Super) error {
 	names, err := inUseBy(ctx, dev, super, o.say)
 	switch {
 	case err != nil && o.checkOnly:
@@ -136,51 +140,43 @@ func (o *fsckOptions) mayRun(ctx context.Context, dev *filedev.Device, super *on
 		o.say(fmt.Sprintf("the volume is mounted by %s: findings may be work in progress", strings.Join(names, ", ")))
 		return nil
 	}
-	return hint(fmt.Errorf("%s: mounted by %s", dev.Path(), strings.Join(names, ", ")),
-		"Unmount it on every node first, or look without changing anything: covol fsck -n %s", dev.Path())
+	return mountedBy(dev.Path(), names)
 }
 
-// replayedSlot is a journal that was brought home.
-type replayedSlot struct {
-	Slot    view.Slot `json:"slot"`
-	Groups  int       `json:"transactions"`
-	Applied int       `json:"blocks"`
-}
-
-// replayAll joins the cluster alone: who joins an empty cluster brings home every journal first, under the same
-// protection as a mount.
-func replayAll(ctx context.Context, path string, super *ondisk.Super) ([]replayedSlot, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "host"
-	}
-	name := fmt.Sprintf("fsck@%s/%d", host, os.Getpid())
-	n := &node{cfg: nodeConfig{Device: path, Name: name[:min(len(name), ondisk.NameSize)], Log: quietLog()}}
-	defer n.closeAll()
-	if err := n.openDevice(ctx); err != nil {
-		return nil, err
-	}
-	if err := n.enter(ctx, "-"); err != nil {
-		return n.replays, err
-	}
-	return n.replays, n.member().Leave(ctx)
-}
-
-func (o *fsckOptions) print(replayed []replayedSlot, r *check.Report) error {
-	if !o.asJSON {
-		for _, s := range replayed {
-			fmt.Fprintf(o.out, "journal of slot %d replayed: %d transactions, %d blocks\n", s.Slot, s.Groups, s.Applied)
+// mountedBy says who has the volume.
+func mountedBy(path string, names []string) error {
+	for _, n := range names {
+		if cluster.IsTool(n) {
+			return hint(fmt.Errorf("%s: being repaired by %s", path, n), "Wait until it is done.")
 		}
+	}
+	return hint(fmt.Errorf("%s: mounted by %s", path, strings.Join(names, ", ")),
+		"Unmount it on every node first, or look without changing anything: covol fsck -n %s", path)
+}
+
+// print shows what a check has found.
+func (o *fsckOptions) print(r *check.Report) error {
+	if !o.asJSON {
 		return r.WriteText(o.out, check.Info)
 	}
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return err
+	return o.printJSON(r, nil)
+}
+
+// printJSON shows a report, with what was done if rep is not nil.
+func (o *fsckOptions) printJSON(r *check.Report, rep *check.RepairReport) error {
+	all := map[string]any{"replayed": []check.Replayed{}, "repaired": []check.Repaired{}}
+	parts := []any{r}
+	if rep != nil {
+		parts = append(parts, rep)
 	}
-	all := map[string]any{}
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return err
+	for _, part := range parts {
+		raw, err := json.Marshal(part)
+		if err == nil {
+			err = json.Unmarshal(raw, &all)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	all["replayed"] = append([]replayedSlot{}, replayed...)
 	return writeJSON(o.out, all)
 }

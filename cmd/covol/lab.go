@@ -52,11 +52,21 @@ func openLab(dir string) (*lab, error) {
 }
 
 func (l *lab) image() string        { return filepath.Join(l.dir, "lun.img") }
+func (l *lab) stateDir() string     { return filepath.Join(l.dir, "state") }
 func (l *lab) node(i int) *labNode  { return &labNode{i, l} }
 func (n *labNode) name() string     { return "node" + strconv.Itoa(n.number) }
 func (n *labNode) mountDir() string { return filepath.Join(n.lab.dir, n.name(), "csv", "volume1") }
 func (n *labNode) logFile() string  { return filepath.Join(n.lab.dir, n.name()+".log") }
 func (n *labNode) pidFile() string  { return filepath.Join(n.lab.dir, n.name()+".pid") }
+
+// labStateOf is where a lab keeps the state of its nodes, if dir is a mount point of a lab; else "".
+func labStateOf(dir string) string {
+	l := &lab{filepath.Dir(filepath.Dir(filepath.Dir(dir)))}
+	if _, err := os.Stat(l.image()); err != nil {
+		return ""
+	}
+	return l.stateDir()
+}
 
 // lock keeps two commands from working on one lab at once.
 func (l *lab) lock() (unlock func(), err error) {

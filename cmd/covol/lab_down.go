@@ -125,6 +125,9 @@ func (l *lab) remove(nodes []*labNode) error {
 		}
 	}
 	rm(l.image())
+	if err := os.RemoveAll(l.stateDir()); err != nil {
+		errs = append(errs, err)
+	}
 	rm(filepath.Join(l.dir, ".lock"))
 	if err := os.Remove(l.dir); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
 		errs = append(errs, err)

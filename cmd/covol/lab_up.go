@@ -176,7 +176,11 @@ func (o *labUpOptions) spawn(n *labNode) (*labProcess, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "mount", n.lab.image(), n.mountDir(), "--node", n.name(), "--log-level", o.logLevel)
+	args := []string{"mount", n.lab.image(), n.mountDir(), "--node", n.name(), "--log-level", o.logLevel}
+	if os.Getenv(stateEnv) == "" {
+		args = append(args, "--state-dir", n.lab.stateDir())
+	}
+	cmd := exec.Command(self, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

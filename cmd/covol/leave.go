@@ -7,126 +7,100 @@ import (
 	"time"
 
 	"github.com/covol/covol/cluster"
+	"github.com/covol/covol/cmd/covol/internal/events"
+	"github.com/covol/covol/fs/fusefs/bazil"
 )
 
-// onState passes the loss of the lease on to the filesystem.
-func (n *node) onState(s cluster.State, r cluster.Reason) {
-	if s != cluster.StateWithdrawn {
-		return
-	}
-	err := fmt.Errorf("withdrawn from the cluster: %s", r)
-	n.mu.Lock()
-	vol := n.vol
-	n.lost = err
-	n.mu.Unlock()
-	if vol != nil {
-		vol.Withdraw(err)
-	} else if n.stop != nil {
-		n.stop(err)
+const (
+	// leaveLimit bounds how long a node may take to bring everything home while its storage answers.
+	leaveLimit = 2 * time.Minute
+	// lostLimit bounds how long it may take to end when nothing can be brought home any more.
+	lostLimit = 5 * time.Second
+	// joinLimit bounds how long a join may take to give up. It is more than the longest Wait of a profile.
+	joinLimit = time.Minute
+	// endTime is what is left for programs and procedures to see the end.
+	endTime = 2 * time.Second
+	// leaveLook is how often a node that leaves looks at its lease.
+	leaveLook = 50 * time.Millisecond
+)
+
+// errGaveUp says that a node has ended without leaving: its slot is as after a death.
+var errGaveUp = errors.New("left as by a crash")
+
+// leave ends the mount and leaves the cluster, in bounded time whatever the storage does: when there is nothing to hope
+// for any more it cuts programs off and returns, and the end of the process does the rest. Only the owner of the
+// session calls it, once.
+func (s *session) leave() error {
+	s.mu.Lock()
+	s.leaving = true
+	n, m := s.node, s.mount
+	s.mu.Unlock()
+	s.log.Info("leaving", "dir", s.dir)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	go s.watchLeave(ctx, cancel)
+	done := make(chan error, 1)
+	go func() {
+		err := m.Close()
+		if err != nil {
+			err = fmt.Errorf("unmount: %w", err)
+		}
+		lost := n.Lost()
+		if e := n.leave(ctx); e != nil && lost == nil {
+			err = errors.Join(err, fmt.Errorf("leave: %w", e))
+		}
+		if lost != nil {
+			err = errors.Join(err, fmt.Errorf("this node had withdrawn from the volume, what was not yet stable is lost: %w", lost))
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return s.giveUp(n, m, context.Cause(ctx), done)
 	}
 }
 
-// withdrawn tells the owner of the node once why it is of no more use.
-func (n *node) withdrawn(err error) {
-	n.mu.Lock()
-	n.lost = err
-	n.mu.Unlock()
-	n.once.Do(func() {
-		if n.cfg.OnWithdraw != nil {
-			n.cfg.OnWithdraw(err)
+// watchLeave ends the patience with a node that leaves. After its lease and all that others wait for beyond it, others
+// may take it for dead: then there is no point in waiting for the storage any longer.
+func (s *session) watchLeave(ctx context.Context, cancel context.CancelCauseFunc) {
+	n, begun, moving := s.node, time.Now(), time.Now()
+	p := n.super.Profile
+	for ctx.Err() == nil {
+		st := n.Status()
+		if st.Reason.Cause != cluster.CauseStalled {
+			moving = time.Now()
 		}
-	})
-}
-
-// lostBy is why the node has withdrawn, nil if it has not.
-func (n *node) lostBy() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.lost
-}
-
-// leave gives everything up in order: files home, locks, slot, connections, device. If files cannot be brought home the
-// slot is left as by a death: the journal must be replayed, and the others must not believe that it is clean.
-func (n *node) leave(ctx context.Context) error {
-	var errs []error
-	step := func(what string, fn func(context.Context) error) {
-		if len(errs) > 0 {
-			return
+		switch silent := p.Lease - st.LeaseLeft; {
+		case n.Lost() != nil:
+			if time.Since(begun) > lostLimit {
+				cancel(fmt.Errorf("withdrawn, and I/O has not ended for %s", ago(time.Since(begun))))
+			}
+		case silent > p.Wait():
+			cancel(fmt.Errorf("the storage has not answered for %s", ago(silent)))
+		case time.Since(moving) > p.Wait():
+			cancel(fmt.Errorf("I/O has been at the storage for more than %s", ago(time.Since(moving))))
+		case time.Since(begun) > s.limit:
+			cancel(fmt.Errorf("leaving took longer than %s", ago(s.limit)))
 		}
-		n.cfg.Log.Debug("leaving", "step", what)
-		if err := fn(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
-		}
-	}
-	step("unmount volume", n.volume().Unmount)
-	step("give up locks", n.leaveLocks)
-	step("leave the cluster", n.member().Leave)
-	if len(errs) > 0 {
-		n.member().Kill()
-	}
-	n.lockManager().Stop()
-	n.closeAll()
-	return errors.Join(errs...)
-}
-
-// leaveTime is how long locks may take to be given up before a dead node is taken for the reason.
-const leaveTime = 3 * time.Second
-
-// leaveLocks gives up all locks. A request for what a dead node held is answered only when that has been recovered, and
-// dlm.Leave waits for it. Nothing here needs the answer any more: everything is home, and what this node held or decided
-// about is settled by the view change, as after a death.
-func (n *node) leaveLocks(ctx context.Context) error {
-	for {
-		once, cancel := context.WithTimeout(ctx, leaveTime)
-		err := n.lockManager().Leave(once)
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-			return err
-		}
-		waiting := "other nodes"
-		if v := n.member().View(); len(v.Recovering) > 0 {
-			n.cfg.Log.Warn("leaving with requests unanswered: a dead node is not recovered", "slot", v.Recovering[0].Slot)
-			return nil
-		} else if len(v.Members) == 1 {
-			waiting = "the lock manager of this node"
-		}
-		n.cfg.Log.Warn("giving up locks takes long", "waiting for", waiting)
+		time.Sleep(leaveLook)
 	}
 }
 
-// abandon ends a node that could not be started. Once the filesystem has been given the journal it may be dirty, and then
-// the slot is left as by a death; before that, nothing is held that could not be given back.
-func (n *node) abandon() {
-	n.stop(nil)
-	locks, mem := n.lockManager(), n.member()
-	if mem != nil && n.journal.Load() {
-		mem.Kill()
+// giveUp ends as a crash would, but lets go of programs first.
+func (s *session) giveUp(n *node, m *bazil.Mount, cause error, done <-chan error) error {
+	err := hint(fmt.Errorf("%w: %w: %s", errGaveUp, cause, "what was not yet stable is lost"),
+		"The journal of this node is replayed by the next mount, or by another node.")
+	s.log.Error("giving up: the mount is cut off and the node ends as by a crash", "reason", cause)
+	s.events.Add(n.event(events.Aborted, cause.Error()))
+	n.Kill()
+	if e := m.Cut(); e != nil {
+		err = errors.Join(err, e)
 	}
-	if mem != nil && !n.journal.Load() {
-		ctx, cancel := context.WithTimeout(context.Background(), n.super.Profile.Wait())
-		defer cancel()
-		if err := locks.Leave(ctx); err != nil {
-			n.cfg.Log.Warn("give up locks", "err", err)
-		}
-		if err := mem.Leave(ctx); err != nil {
-			n.cfg.Log.Warn("leave the cluster", "err", err)
-		}
+	select {
+	case <-done:
+	case <-time.After(endTime):
 	}
-	if locks != nil {
-		locks.Stop()
-	}
-	n.closeAll()
-}
-
-// closeAll closes connections and devices.
-func (n *node) closeAll() {
-	if n.peers != nil {
-		n.peers.close()
-	}
-	if n.data != nil {
-		_ = n.data.Close()
-	}
-	if n.beat != nil {
-		_ = n.beat.Close()
-	}
+	return err
 }

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCovol) != "" {
 		main()
 	}
+	if err := os.Setenv(stateEnv, noState); err != nil { // what is stored is a matter of the tests that ask for it
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

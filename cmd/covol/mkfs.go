@@ -89,7 +89,7 @@ func (o *mkfsOptions) run(ctx context.Context, a []string) error {
 }
 
 // inUse refuses a volume that any node may have mounted. A device without a volume is nobody's.
-func (o *mkfsOptions) inUse(ctx context.Context, dev *filedev.Device) error {
+func (o *mkfsOptions) inUse(ctx context.Context, dev device) error {
 	super, _, err := volume.Open(ctx, dev)
 	if err != nil {
 		return nil // Format itself looks at what is there

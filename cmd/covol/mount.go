@@ -20,6 +20,7 @@ type mountOptions struct {
 	transport string
 	oneHost   bool
 	logLevel  string
+	stateDir  string
 	out, err  io.Writer
 }
 
@@ -51,6 +52,7 @@ that only the hosts see.`,
 	f.StringSliceVar(&o.join, "join", nil, "HOST:PORT[,...] of nodes to tell of this one at once; a warning if none answers")
 	f.StringVar(&o.transport, "transport", "auto", "how to talk to the kernel: auto, bazil, uring")
 	f.BoolVar(&o.oneHost, "one-host", false, "no other host sees this block device, so locks of this host's kernel decide (files and loop devices: always so)")
+	addStateDir(cmd, &o.stateDir)
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"auto", "bazil", "uring"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
@@ -106,10 +108,7 @@ func (o *mountOptions) run(ctx context.Context, a []string) error {
 	log := slog.New(slog.NewTextHandler(o.err, &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(log)
 	s := newSession(dir, nodeConfig{
-		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, Log: log,
-		OnWithdraw: func(err error) {
-			log.Error("this node has withdrawn: every use of the volume fails here until it is unmounted and mounted again", "reason", err)
-		},
+		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, StateDir: o.stateDir, Log: log,
 	})
 	ln, err := listenControl(dir)
 	if err != nil {
@@ -138,7 +137,7 @@ func (o *mountOptions) serve(ctx context.Context, s *session, ready string) erro
 		<-s.askedCh
 		cancel(errors.New("asked to stop while mounting"))
 	}()
-	if err := s.start(ctx); err != nil {
+	if err := s.startWithin(ctx); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(o.out, ready); err != nil {

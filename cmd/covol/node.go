@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"github.com/covol/covol/cluster"
-	"github.com/covol/covol/cluster/view"
-	"github.com/covol/covol/dlm"
-	"github.com/covol/covol/fs"
-	"github.com/covol/covol/journal"
+	"github.com/covol/covol/cmd/covol/internal/events"
+	"github.com/covol/covol/member"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev/filedev"
 	"github.com/covol/covol/ondisk/sched"
@@ -26,64 +23,39 @@ type nodeConfig struct {
 	Bind    string   // host:port to listen on; empty: any port of the address that fits the device
 	Join    []string // addresses of nodes to tell of this one at once
 	OneHost bool     // no other host sees the device
-	Log     *slog.Logger
+	// StateDir is where the node keeps its events; empty or noState: nowhere.
+	StateDir string
+	Log      *slog.Logger
+	// OnOpen is called with the node once its device is open and the volume known.
+	OnOpen func(*node)
+	// OnEvent takes what happens. It must not block. Nil: nobody is told.
+	OnEvent func(events.Event)
 	// OnWithdraw is called once when the node can use the volume no more.
 	OnWithdraw func(error)
 }
 
-// node is one node of one volume: device, membership, locks and filesystem, wired together.
-//
-//	cluster ──OnView──► dlm ──OnBlocking──► fs ──► gate ──► device
-//	   └─── Poke over the lock manager's connections ───┘
-//
-// The lock manager starts with the first view, inside Join: from then on the others wait for what it has to say.
+// node is a member of one volume with its device and its sockets.
 type node struct {
+	*member.Node
 	cfg   nodeConfig
 	super *ondisk.Super
 	note  *volume.Note
-	beat  *filedev.Device // heartbeats and views: a descriptor of its own
-	data  *filedev.Device
-	io    *counted
+	beat  device // heartbeats and views: a descriptor of its own
+	data  device
+	io    *counted // over data
+	views disk     // over beat
 	peers *peers
-
-	mem   atomic.Pointer[cluster.Node]
-	epoch atomic.Uint64
-	// journal says that the filesystem was given the journal of the slot.
-	journal atomic.Bool
-	once    sync.Once // of OnWithdraw
-	stop    context.CancelCauseFunc
-
-	mu sync.Mutex
-	// GUARDED_BY(mu)
-	replays []replayedSlot
-	// GUARDED_BY(mu)
-	locks *dlm.Node
-	// GUARDED_BY(mu)
-	vol *fs.Volume
-	// GUARDED_BY(mu): blocking callbacks that came before vol was there to take them
-	early []demand
-	// GUARDED_BY(mu)
-	lost error
-}
-
-type demand struct {
-	res  dlm.Resource
-	want dlm.Mode
+	up    atomic.Pointer[member.Node] // Node, while it joins already
 }
 
 // startNode joins the cluster of a volume and mounts the filesystem inside this process.
 func startNode(ctx context.Context, cfg nodeConfig) (*node, error) {
 	n := &node{cfg: cfg}
-	ctx, n.stop = context.WithCancelCause(ctx)
-	err := n.start(ctx)
-	if err == nil {
-		return n, nil
+	if err := n.start(ctx); err != nil {
+		n.closeAll()
+		return nil, err
 	}
-	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-		err = cause
-	}
-	n.abandon()
-	return nil, err
+	return n, nil
 }
 
 func (n *node) start(ctx context.Context) (err error) {
@@ -93,30 +65,19 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.peers, err = listen(n); err != nil {
 		return err
 	}
-	if err := n.enter(ctx, n.peers.addr); err != nil {
+	if n.cfg.OnOpen != nil {
+		n.cfg.OnOpen(n)
+	}
+	c, err := n.memberConfig(n.peers.addr)
+	if err != nil {
 		return err
 	}
-	locks := n.lockManager() // there is one: Join tells of a view before it returns
-	go n.peers.announce(ctx)
-	if err := locks.WaitRebuilt(ctx, n.member().View().Epoch); err != nil {
-		return err
+	c.Network, c.OnView, c.OnReplay = n.peers.start, n.peers.onView, n.replayed
+	c.OnBegun, c.OnEvent = n.up.Store, n.happened
+	if n.Node, err = member.Start(ctx, c); err != nil {
+		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
 	}
-	return n.mountVolume(ctx, locks)
-}
-
-func (n *node) member() *cluster.Node    { return n.mem.Load() }
-func (n *node) currentEpoch() view.Epoch { return view.Epoch(n.epoch.Load()) }
-
-func (n *node) lockManager() *dlm.Node {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.locks
-}
-
-func (n *node) volume() *fs.Volume {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.vol
+	return nil
 }
 
 // openDevice opens the device twice and reads the superblock.
@@ -127,7 +88,11 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 	if n.beat, err = openDevice(n.cfg.Device, filedev.Options{OneHost: n.cfg.OneHost}); err != nil {
 		return err
 	}
-	n.io = &counted{Device: n.data}
+	data, beat, err := faultPaths(n.data, n.beat, n.cfg.Log)
+	if err != nil {
+		return err
+	}
+	n.io, n.views = &counted{disk: data}, beat
 	if n.super, n.note, err = openSuper(ctx, n.data); err != nil {
 		return err
 	}
@@ -137,27 +102,24 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 	return nil
 }
 
-// enter claims a slot and returns once every journal that had to be replayed has been.
-func (n *node) enter(ctx context.Context, addr string) error {
+// memberConfig is the part of the wiring that all uses of a volume share.
+func (n *node) memberConfig(addr string) (member.Config, error) {
 	machine, err := cluster.LocalMachine()
 	if err != nil {
-		return err
+		return member.Config{}, err
 	}
-	mem, err := cluster.Join(ctx, cluster.Config{
-		Dev: n.beat, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat, Machine: machine,
-		Sched: sched.Real{}, Log: n.cfg.Log, OnView: n.onView, OnState: n.onState, Replay: n.replay, Poke: n.poke,
-	})
-	if err != nil {
-		return joinHint(fmt.Errorf("join %s: %w", n.cfg.Device, err))
-	}
-	n.mem.Store(mem)
-	return nil
+	return member.Config{
+		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat.hostLocks(), Machine: machine,
+		Sched: sched.Real{}, Log: n.cfg.Log, OnWithdraw: n.cfg.OnWithdraw,
+	}, nil
 }
 
 func joinHint(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrNameInUse):
 		return hint(err, "Every node needs a name of its own: choose another --node.")
+	case errors.Is(err, cluster.ErrTool):
+		return hint(err, "Wait until covol fsck is done, then mount again.")
 	case errors.Is(err, cluster.ErrNoSlot):
 		return hint(err, "Unmount another node first. How many may be in is decided by mkfs --slots.")
 	case errors.Is(err, cluster.ErrSecondNode):
@@ -166,53 +128,22 @@ func joinHint(err error) error {
 	return err
 }
 
-// replay brings home what a dead owner of a slot left in its journal.
-func (n *node) replay(ctx context.Context, gate *cluster.Gate, slot view.Slot) error {
-	stats, err := journal.Replay(ctx, gate.Wrap(n.io), n.super, slot, journal.ReplayOptions{Sched: sched.Real{}, Log: n.cfg.Log})
-	if err != nil || stats.Clean {
-		return err
-	}
-	n.cfg.Log.Info("journal replayed", "slot", slot, "transactions", stats.Groups, "blocks", stats.Applied)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.replays = append(n.replays, replayedSlot{Slot: slot, Groups: stats.Groups, Applied: stats.Applied})
-	return nil
+// leave gives everything up: files home, locks, slot, connections, device.
+func (n *node) leave(ctx context.Context) error {
+	err := n.Leave(ctx)
+	n.closeAll()
+	return err
 }
 
-// mountVolume starts the filesystem and gives it the blocking callbacks that came too early.
-func (n *node) mountVolume(ctx context.Context, locks *dlm.Node) error {
-	mem := n.member()
-	n.journal.Store(true)
-	vol, err := fs.Mount(ctx, fs.Config{
-		Dev: mem.Gate().Wrap(n.io), Super: n.super, ID: mem.ID(), Epoch: n.currentEpoch, Locks: locks,
-		Sched: sched.Real{}, Log: n.cfg.Log, OnWithdraw: n.withdrawn,
-	})
-	if err != nil {
-		return fmt.Errorf("mount %s: %w", n.cfg.Device, err)
+// closeAll closes connections and devices.
+func (n *node) closeAll() {
+	if n.peers != nil {
+		n.peers.close()
 	}
-	n.mu.Lock()
-	n.vol = vol
-	early, lost := n.early, n.lost
-	n.early = nil
-	n.mu.Unlock()
-	for _, d := range early {
-		vol.Demand(d.res, d.want)
+	if n.data != nil {
+		_ = n.data.Close()
 	}
-	if lost != nil {
-		vol.Withdraw(lost)
-	}
-	return lost
-}
-
-// demand is the blocking callback of the lock manager. None may be lost: it is not repeated.
-func (n *node) demand(r dlm.Resource, want dlm.Mode) {
-	n.mu.Lock()
-	vol := n.vol
-	if vol == nil {
-		n.early = append(n.early, demand{r, want})
-	}
-	n.mu.Unlock()
-	if vol != nil {
-		vol.Demand(r, want)
+	if n.beat != nil {
+		_ = n.beat.Close()
 	}
 }

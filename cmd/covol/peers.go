@@ -13,24 +13,19 @@ import (
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/dlm/tcp"
 	"github.com/covol/covol/ondisk"
-	"github.com/covol/covol/ondisk/sched"
 )
 
 // peers is the way to the other nodes: a listener from the start, connections once the node has its identity.
 type peers struct {
-	n    *node
-	ln   net.Listener
-	addr string // that others reach us at
+	n     *node
+	ln    net.Listener
+	addr  string // that others reach us at
+	first sync.Once
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
 	net *tcp.Transport
-	// GUARDED_BY(mu)
-	control dlm.Transport
 }
-
-// msgLook is the only control message: look at the view block now.
-var msgLook = []byte{1}
 
 // announceTime bounds one attempt to tell a node of this one.
 const announceTime = 3 * time.Second
@@ -97,86 +92,26 @@ func hostAddress() (string, error) {
 	return "", hint(errors.New("this host has no network address that others could reach"), "Give one with --bind HOST:PORT.")
 }
 
-// onView installs a view, and with the first one starts the lock manager.
-func (n *node) onView(v view.View) {
-	n.epoch.Store(uint64(v.Epoch))
-	if n.peers == nil {
-		return // replay alone, no locks
-	}
-	locks := n.lockManager()
-	if locks == nil {
-		var err error
-		if locks, err = n.startLocks(v); err != nil {
-			n.cfg.Log.Error("start lock manager", "err", err)
-			n.stop(err)
-			return
-		}
-	}
-	locks.SetView(v)
-}
-
-// startLocks starts the lock manager as the member of v that has our name and address.
-func (n *node) startLocks(v view.View) (*dlm.Node, error) {
-	for _, m := range v.Members {
-		if m.Name == n.cfg.Name && m.Addr == n.peers.addr {
-			transport, err := n.peers.start(m.NodeID)
-			if err != nil {
-				return nil, err
-			}
-			locks := dlm.NewNode(dlm.Config{ID: m.NodeID, Sched: sched.Real{}, Transport: transport, Log: n.cfg.Log, OnBlocking: n.demand})
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			n.locks = locks
-			return locks, nil
-		}
-	}
-	return nil, fmt.Errorf("the view of epoch %d does not list %s at %s", v.Epoch, n.cfg.Name, n.peers.addr)
-}
-
-// start begins to talk as the given life of the node and returns the transport of the lock manager.
-func (p *peers) start(self view.NodeID) (dlm.Transport, error) {
-	t, err := tcp.New(tcp.Config{Self: self, Volume: p.n.super.UUID, Listener: p.ln, Log: p.n.cfg.Log, OnStranger: p.refresh})
+// start begins to talk as the given life of the node; see member.Network.
+func (p *peers) start(self view.NodeID, refresh func()) (locks, control dlm.Transport, err error) {
+	t, err := tcp.New(tcp.Config{Self: self, Volume: p.n.super.UUID, Listener: p.ln, Log: p.n.cfg.Log, OnStranger: refresh})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	control := t.Channel(tcp.ChannelControl)
-	control.Handle(func(_ view.Slot, msg []byte) {
-		if string(msg) == string(msgLook) {
-			p.refresh()
-		}
-	})
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.net, p.control = t, control
-	return t.Channel(tcp.ChannelLocks), nil
+	p.net = t
+	p.mu.Unlock()
+	return t.Channel(tcp.ChannelLocks), t.Channel(tcp.ChannelControl), nil
 }
 
-// refresh makes the cluster look at the view now. Before Join has returned it is looking anyway.
-func (p *peers) refresh() {
-	if mem := p.n.member(); mem != nil {
-		mem.Refresh()
-	}
-}
-
-// poke tells members to look at the view now.
-func (n *node) poke(members []view.Member) {
-	if n.peers == nil {
-		return
-	}
-	n.peers.mu.Lock()
-	control := n.peers.control
-	n.peers.mu.Unlock()
-	if control == nil {
-		return
-	}
-	for _, m := range members {
-		control.Send(m.Slot, msgLook)
-	}
+// onView makes the node known to the others when it has become a member.
+func (p *peers) onView(v view.View) {
+	p.first.Do(func() { go p.announce(v.Members) })
 }
 
 // announce shows this node to all members, and to the addresses given by --join, so that nobody has to wait for the
 // next look at the disk.
-func (p *peers) announce(ctx context.Context) {
+func (p *peers) announce(members []view.Member) {
 	p.mu.Lock()
 	t := p.net
 	p.mu.Unlock()
@@ -188,14 +123,14 @@ func (p *peers) announce(ctx context.Context) {
 	for addr := range given {
 		to[addr] = true
 	}
-	for _, m := range p.n.member().View().Members {
+	for _, m := range members {
 		to[m.Addr] = true
 	}
 	delete(to, p.addr)
 	var wg sync.WaitGroup
 	for addr := range to {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, announceTime)
+			ctx, cancel := context.WithTimeout(context.Background(), announceTime)
 			defer cancel()
 			err := t.Announce(ctx, addr)
 			if err != nil && given[addr] {

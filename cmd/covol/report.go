@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/dlm/wire"
+	"github.com/covol/covol/fs"
 	"github.com/covol/covol/ondisk"
 )
 
@@ -17,7 +17,8 @@ import (
 type statusReport struct {
 	Dir       string         `json:"dir"`
 	PID       int            `json:"pid"`
-	State     string         `json:"state"` // joining, active, paused, leaving, left, withdrawn
+	StateDir  string         `json:"state_dir,omitempty"` // where it keeps events; absent: in memory
+	State     string         `json:"state"`               // joining, active, paused, leaving, left, withdrawn
 	Reason    string         `json:"reason,omitempty"`
 	SinceMS   float64        `json:"since_ms"` // of the state
 	Mounted   bool           `json:"mounted"`  // programs may use it
@@ -56,15 +57,18 @@ type transportInfo struct {
 type clusterReport struct {
 	Epoch       uint64         `json:"epoch"`
 	DiskEpoch   uint64         `json:"disk_epoch"`
+	LeaseAgeMS  float64        `json:"lease_age_ms"` // since the renewal that it counts from
 	LeaseLeftMS float64        `json:"lease_left_ms"`
-	Fencing     []string       `json:"fencing"` // methods in use, best first
-	Views       string         `json:"views"`   // how they are agreed on
+	Fencing     []string       `json:"fencing"`              // methods in use, best first
+	LastProof   string         `json:"last_proof,omitempty"` // method of the latest death that this node has proven
+	Views       string         `json:"views"`                // how they are agreed on
 	Heartbeat   string         `json:"heartbeat_error,omitempty"`
 	Disk        string         `json:"disk_error,omitempty"`
 	IOWaiting   int            `json:"io_waiting"` // at the gate
 	IOInFlight  int            `json:"io_in_flight"`
 	Members     []memberReport `json:"members"`
 	Waits       []waitReport   `json:"waits"`
+	Victims     []victimReport `json:"victims"` // nodes whose death is not proven yet
 }
 
 type memberReport struct {
@@ -88,6 +92,15 @@ type waitReport struct {
 	ForMS float64 `json:"for_ms"`
 }
 
+// victimReport is a node of which a proof of death is waited for.
+type victimReport struct {
+	Name     string   `json:"name"`
+	Slot     int      `json:"slot"`
+	ForMS    float64  `json:"for_ms"`
+	AtMostMS *float64 `json:"at_most_ms,omitempty"` // still; absent: without bound, somebody must help
+	Tries    []string `json:"tries,omitempty"`      // what each method of fencing says
+}
+
 type counters struct {
 	LockMessagesSent     uint64            `json:"lock_messages_sent"`
 	LockMessagesReceived uint64            `json:"lock_messages_received"`
@@ -107,31 +120,44 @@ type counters struct {
 	DeviceFlushes        uint64            `json:"device_flushes"`
 	DeviceReadBytes      uint64            `json:"device_read_bytes"`
 	DeviceWrittenBytes   uint64            `json:"device_written_bytes"`
+	LocksCached          int               `json:"locks_cached"`
+	LocksIdle            int               `json:"locks_idle"`
+	InodesKnown          int               `json:"inodes_known"` // to the kernel, or open
+	JournalTransactions  uint64            `json:"journal_transactions"`
+	JournalCommits       uint64            `json:"journal_commits"`
+	JournalBlocks        uint64            `json:"journal_blocks"` // logged
+	JournalFlushes       uint64            `json:"journal_flushes"`
+	JournalFlushCalls    uint64            `json:"journal_flush_calls"` // that the flushes served
+	JournalHomeWrites    uint64            `json:"journal_home_writes"`
+	JournalCheckpoints   uint64            `json:"journal_checkpoints"`
+	JournalUsed          int               `json:"journal_used"` // blocks of the ring to be replayed after a crash
+	JournalSize          int               `json:"journal_size"`
+	CacheHits            uint64            `json:"cache_hits"` // of metadata blocks
+	CacheMisses          uint64            `json:"cache_misses"`
+	CacheClean           int               `json:"cache_clean_blocks"`
+	CacheDirty           int               `json:"cache_dirty_blocks"`
 }
 
-// statfsTime bounds the look at free space, which waits while the volume is paused.
-const statfsTime = time.Second
-
-// status describes the mount at any time of its life.
-func (s *session) status(ctx context.Context) *statusReport {
+// status describes the mount at any time of its life. It waits for nothing but, for a
+// moment, free space.
+func (s *session) status() *statusReport {
 	s.mu.Lock()
-	n, m, files, leaving := s.node, s.mount, s.files, s.leaving
+	n, joined, m, files, leaving, lost := s.node, s.joined, s.mount, s.files, s.leaving, s.lost
 	s.mu.Unlock()
 	r := &statusReport{
-		Dir: s.dir, PID: os.Getpid(), State: "joining", SinceMS: millis(time.Since(s.started)), UptimeMS: millis(time.Since(s.started)),
-		Node: nodeReport{Name: s.cfg.Name, Slot: -1}, Volume: volumeReport{Device: s.device}, Transport: transportInfo{Name: "bazil"},
+		Dir: s.dir, PID: os.Getpid(), StateDir: s.cfg.StateDir, State: cluster.StateJoining.String(), SinceMS: millis(time.Since(s.started)),
+		UptimeMS: millis(time.Since(s.started)), Node: nodeReport{Name: s.cfg.Name, Slot: -1},
+		Volume: volumeReport{Device: s.device}, Transport: transportInfo{Name: "bazil"},
 	}
 	if n == nil {
 		return r
 	}
-	r.Mounted = !leaving
 	r.Volume = n.volumeReport()
-	if !leaving {
-		r.Volume.Free = free(ctx, files)
+	up := n.up.Load()
+	if up == nil {
+		return r
 	}
-	r.Transport.Protocol = m.Protocol()
-	r.Transport.Workers, _ = m.Workers()
-	st := n.member().Status()
+	st := up.Status()
 	r.State, r.SinceMS = st.State.String(), millis(st.Now-st.Since)
 	if st.Reason.Cause != cluster.CauseNone {
 		r.Reason = st.Reason.String()
@@ -139,25 +165,24 @@ func (s *session) status(ctx context.Context) *statusReport {
 	if leaving && st.State == cluster.StateActive {
 		r.State = cluster.StateLeaving.String()
 	}
-	if lost := n.lostBy(); lost != nil {
+	if lost != nil && st.State != cluster.StateFenced {
 		r.State, r.Reason = cluster.StateWithdrawn.String(), lost.Error()
 	}
 	r.Node = nodeReport{Name: s.cfg.Name, Slot: int(st.Self.Slot), Incarnation: uint32(st.Self.Incarnation), Addr: n.peers.addr}
+	if st.Self.Incarnation == 0 {
+		r.Node.Slot = -1
+	}
 	r.Cluster = n.clusterReport(&st)
+	if !joined {
+		return r
+	}
+	r.Mounted = !leaving
+	r.Transport.Protocol = m.Protocol()
+	r.Transport.Workers, _ = m.Workers()
+	r.Volume.Free = s.space.look(files, !leaving && r.State == cluster.StateActive.String())
 	r.Counters = n.counters()
 	r.Counters.OpenFiles = files.now.Load()
 	return r
-}
-
-func free(ctx context.Context, files *openFiles) *int64 {
-	ctx, cancel := context.WithTimeout(ctx, statfsTime)
-	defer cancel()
-	st, err := files.Statfs(ctx)
-	if err != nil {
-		return nil
-	}
-	n := int64(st.Free) * int64(st.BlockSize)
-	return &n
 }
 
 func (n *node) volumeReport() volumeReport {
@@ -168,9 +193,9 @@ func (n *node) volumeReport() volumeReport {
 
 func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 	r := &clusterReport{
-		Epoch: uint64(st.View.Epoch), DiskEpoch: uint64(st.DiskEpoch), LeaseLeftMS: millis(st.LeaseLeft), Fencing: st.Fencing,
-		Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
-		Members: []memberReport{}, Waits: []waitReport{},
+		Epoch: uint64(st.View.Epoch), DiskEpoch: uint64(st.DiskEpoch), LeaseAgeMS: millis(st.LeaseAge), LeaseLeftMS: millis(st.LeaseLeft),
+		Fencing: st.Fencing, LastProof: st.Fenced, Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
+		Members: []memberReport{}, Waits: []waitReport{}, Victims: []victimReport{},
 	}
 	connected, why := map[view.NodeID]bool{}, map[view.NodeID]string{}
 	for _, p := range n.peers.info() {
@@ -193,6 +218,18 @@ func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 	for _, w := range st.Waits {
 		r.Waits = append(r.Waits, waitReport{What: w.What, Slot: slotOf(w.Slot), ForMS: millis(st.Now - w.Since)})
 	}
+	for _, v := range st.Victims {
+		r.Victims = append(r.Victims, victimReportOf(&v, st.Now))
+	}
+	return r
+}
+
+func victimReportOf(v *cluster.VictimStatus, now time.Duration) victimReport {
+	r := victimReport{Name: v.Name, Slot: int(v.ID.Slot), ForMS: millis(now - v.Since), Tries: v.Tries}
+	if v.AtMost >= 0 {
+		ms := millis(v.AtMost)
+		r.AtMostMS = &ms
+	}
 	return r
 }
 
@@ -209,9 +246,20 @@ func (n *node) counters() counters {
 		DeviceReads: n.io.reads.Load(), DeviceWrites: n.io.writes.Load(), DeviceFlushes: n.io.flushes.Load(),
 		DeviceReadBytes: n.io.readBytes.Load(), DeviceWrittenBytes: n.io.writtenBytes.Load(), LockSentByKind: map[string]uint64{},
 	}
-	st := n.lockManager().Stats()
+	st := n.LockManager().Stats()
 	c.addLocks(&st)
+	c.addVolume(n.Volume().Stats())
 	return c
+}
+
+func (c *counters) addVolume(st fs.Stats) {
+	c.LocksCached, c.LocksIdle, c.InodesKnown = st.Locks, st.Idle, st.Known
+	j := &st.Journal
+	c.JournalTransactions, c.JournalCommits, c.JournalBlocks = j.Txns, j.Commits, j.BlocksLogged
+	c.JournalFlushes, c.JournalFlushCalls = j.Flushes, j.FlushCalls
+	c.JournalHomeWrites, c.JournalCheckpoints = j.HomeWrites, j.Checkpoints
+	c.JournalUsed, c.JournalSize = j.LogUsed, j.LogSize
+	c.CacheHits, c.CacheMisses, c.CacheClean, c.CacheDirty = j.Hits, j.Misses, j.CleanBlocks, j.DirtyBlocks
 }
 
 func (c *counters) addLocks(st *dlm.Stats) {

@@ -11,14 +11,17 @@ import (
 
 // lockReport is what locks --json tells of one mount.
 type lockReport struct {
-	Dir   string       `json:"dir"`
-	Node  string       `json:"node"`
-	Locks []lockDetail `json:"locks"`
+	Dir     string        `json:"dir"`
+	Node    string        `json:"node"`
+	Volume  string        `json:"volume"` // uuid
+	Blocked []blockReport `json:"blocked"`
+	Locks   []lockDetail  `json:"locks"`
 }
 
 type lockDetail struct {
-	Resource   string       `json:"resource"` // such as inode/4711
-	Mode       string       `json:"mode"`     // held here
+	Resource   string       `json:"resource"`       // such as inode/4711
+	Path       string       `json:"path,omitempty"` // of an inode, as far as it is cached here; may be out of date
+	Mode       string       `json:"mode"`           // held here
 	Want       string       `json:"want,omitempty"`
 	WaitingMS  float64      `json:"waiting_ms,omitempty"`
 	Token      uint64       `json:"token"`
@@ -52,21 +55,30 @@ type lockWaiter struct {
 // lockReport describes all locks that this node has to do with.
 func (s *session) lockReport() *lockReport {
 	s.mu.Lock()
-	n := s.node
+	n, joined := s.node, s.joined
 	s.mu.Unlock()
-	r := &lockReport{Dir: s.dir, Node: s.cfg.Name, Locks: []lockDetail{}}
+	r := &lockReport{Dir: s.dir, Node: s.cfg.Name, Locks: []lockDetail{}, Blocked: []blockReport{}}
 	if n == nil {
 		return r
 	}
-	st := n.member().Status()
+	r.Volume = n.super.UUID.String()
+	if !joined {
+		return r
+	}
+	st := n.Status()
 	names := map[view.NodeID]string{}
 	for _, sl := range st.Slots {
 		names[sl.ID] = sl.Name
 	}
-	for _, l := range n.lockManager().Locks() {
-		r.Locks = append(r.Locks, lockDetailOf(&l, names, st.Now))
+	for _, l := range n.LockManager().Locks() {
+		d := lockDetailOf(&l, names, st.Now)
+		if k := l.Resource.Kind; k == dlm.Inode || k == dlm.Open {
+			d.Path = n.Volume().Path(l.Resource.ID)
+		}
+		r.Locks = append(r.Locks, d)
 	}
 	slices.SortStableFunc(r.Locks, func(a, b lockDetail) int { return strings.Compare(kindOf(a.Resource), kindOf(b.Resource)) })
+	r.findBlocked()
 	return r
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/covol/covol/cluster"
 )
 
 // askTime bounds a question to one mount.
@@ -127,29 +129,34 @@ func (r *statusReport) print(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "transport  %s, FUSE %s, %d workers; pid %d\n", r.Transport.Name, r.Transport.Protocol, r.Transport.Workers, r.PID)
 	r.Cluster.print(w, r)
+	if r.State == cluster.StateJoining.String() {
+		return nil
+	}
 	return r.Counters.print(w)
 }
 
 func (c *clusterReport) print(w io.Writer, r *statusReport) {
-	fmt.Fprintf(w, "node       slot %d, incarnation %d, at %s\n", r.Node.Slot, r.Node.Incarnation, r.Node.Addr)
-	fmt.Fprintf(w, "cluster    epoch %d, profile %s, lease left %s\n", c.Epoch, r.Volume.Profile, ago(fromMillis(c.LeaseLeftMS)))
-	fmt.Fprintf(w, "fencing    %s; views by %s\n", strings.Join(c.Fencing, ", then "), c.Views)
+	if r.Node.Slot >= 0 {
+		fmt.Fprintf(w, "node       slot %d, incarnation %d, at %s\n", r.Node.Slot, r.Node.Incarnation, r.Node.Addr)
+	}
+	lease := "no lease yet"
+	if c.LeaseAgeMS > 0 {
+		lease = fmt.Sprintf("lease renewed %s ago, left %s", ago(fromMillis(c.LeaseAgeMS)), ago(fromMillis(c.LeaseLeftMS)))
+	}
+	fmt.Fprintf(w, "cluster    epoch %d, profile %s, %s\n", c.Epoch, r.Volume.Profile, lease)
+	fmt.Fprintf(w, "fencing    %s; views by %s", strings.Join(c.Fencing, ", then "), c.Views)
+	if c.LastProof != "" {
+		fmt.Fprintf(w, "; the last death was proven by %s", c.LastProof)
+	}
+	fmt.Fprintln(w)
 	if c.Heartbeat != "" {
 		fmt.Fprintf(w, "heartbeat  %s\n", c.Heartbeat)
 	}
 	if c.Disk != "" {
 		fmt.Fprintf(w, "disk       %s\n", c.Disk)
 	}
-	if c.IOWaiting > 0 {
-		fmt.Fprintf(w, "paused     %d operations wait for the lease\n", c.IOWaiting)
-	}
-	for _, wait := range c.Waits {
-		who := ""
-		if wait.Slot != nil {
-			who = fmt.Sprintf(" (slot %d)", *wait.Slot)
-		}
-		fmt.Fprintf(w, "waits for  %s%s, for %s\n", wait.What, who, ago(fromMillis(wait.ForMS)))
-	}
+	fmt.Fprintf(w, "gate       %d operations wait for the lease, %d are at the device\n", c.IOWaiting, c.IOInFlight)
+	c.printWaits(w)
 	fmt.Fprintln(w)
 	t := newTable(w, "SLOT", "NODE", "STATE", "LIVENESS", "HEARTBEAT", "ADDRESS", "CONNECTED")
 	for _, m := range c.Members {
@@ -157,6 +164,32 @@ func (c *clusterReport) print(w io.Writer, r *statusReport) {
 	}
 	_ = t.flush()
 	fmt.Fprintln(w)
+}
+
+// printWaits says what is waited for, since when, and for how long still at most.
+func (c *clusterReport) printWaits(w io.Writer) {
+	told := map[int]bool{}
+	for _, v := range c.Victims {
+		told[v.Slot] = true
+		limit := "without a bound: see covol node fence"
+		if v.AtMostMS != nil {
+			limit = "at most " + ago(fromMillis(*v.AtMostMS)) + " more"
+		}
+		fmt.Fprintf(w, "waits for  a proof that %s (slot %d) is dead, for %s, %s\n", or(v.Name, "a node"), v.Slot, ago(fromMillis(v.ForMS)), limit)
+		for _, try := range v.Tries {
+			fmt.Fprintf(w, "           - %s\n", try)
+		}
+	}
+	for _, wait := range c.Waits {
+		who := ""
+		if wait.Slot != nil {
+			if told[*wait.Slot] {
+				continue
+			}
+			who = fmt.Sprintf(" (slot %d)", *wait.Slot)
+		}
+		fmt.Fprintf(w, "waits for  %s%s, for %s\n", wait.What, who, ago(fromMillis(wait.ForMS)))
+	}
 }
 
 func (m *memberReport) cells() []string {
@@ -178,9 +211,15 @@ func (m *memberReport) cells() []string {
 }
 
 func (c *counters) print(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "locks      %d granted here, %d by other nodes, %d asked back; messages %d sent, %d received\n"+
-		"device     %d reads (%s), %d writes (%s), %d flushes\nfiles      %d open\n",
-		c.LocalGrants, c.RemoteGrants, c.BlockingCallbacks, c.LockMessagesSent, c.LockMessagesReceived,
-		c.DeviceReads, bytesText(int64(c.DeviceReadBytes)), c.DeviceWrites, bytesText(int64(c.DeviceWrittenBytes)), c.DeviceFlushes, c.OpenFiles)
+	_, err := fmt.Fprintf(w, "locks      %d kept, %d of them idle; %d granted here, %d by other nodes, %d asked back; messages %d sent, %d received\n"+
+		"device     %d reads (%s), %d writes (%s), %d flushes\n"+
+		"journal    %d of %d blocks in use; %d transactions in %d commits, %d blocks; %d flushes for %d calls; %d written home, %d checkpoints\n"+
+		"cache      %d metadata blocks, %d of them dirty; %d hits, %d misses; %d inodes known\n"+
+		"files      %d open\n",
+		c.LocksCached, c.LocksIdle, c.LocalGrants, c.RemoteGrants, c.BlockingCallbacks, c.LockMessagesSent, c.LockMessagesReceived,
+		c.DeviceReads, bytesText(int64(c.DeviceReadBytes)), c.DeviceWrites, bytesText(int64(c.DeviceWrittenBytes)), c.DeviceFlushes,
+		c.JournalUsed, c.JournalSize, c.JournalTransactions, c.JournalCommits, c.JournalBlocks, c.JournalFlushes, c.JournalFlushCalls,
+		c.JournalHomeWrites, c.JournalCheckpoints,
+		c.CacheClean+c.CacheDirty, c.CacheDirty, c.CacheHits, c.CacheMisses, c.InodesKnown, c.OpenFiles)
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"os"
@@ -174,18 +175,55 @@ func TestFsck(t *testing.T) {
 
 	s := superOf(t, path)
 	poke(t, path, s.ClusterBitmapBlock(0, 0), make([]byte, ondisk.BlockSize))
-	for _, flag := range []string{"-n", "-y"} {
-		r := covol(t, "fsck", flag, path)
-		require.Equal(t, fsckErrors, r.code)
-		require.Contains(t, r.out, "F302")
-		require.Empty(t, r.err)
-	}
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	r := covol(t, "fsck", "-n", path)
+	require.Equal(t, fsckErrors, r.code)
+	require.Contains(t, r.out, "F302")
+	require.Empty(t, r.err)
+	r = covol(t, "fsck", path)
+	require.Equal(t, fsckErrors, r.code)
+	require.Contains(t, r.err, "fsck -y")
 	rep = into[map[string]any](t, covol(t, "fsck", "--json", path).out)
 	assert.Equal(t, false, rep["clean"])
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, after), "only -y changes anything")
 	fails(t, fsckFailed, "no such file", "fsck", "-n", filepath.Join(t.TempDir(), "none"))
 	fails(t, fsckFailed, "fsck", "fsck")
 	fails(t, fsckFailed, "unknown", "fsck", "-x", path)
 	fails(t, fsckFailed, "yes", "fsck", "-n", "-y", path)
+}
+
+// TestFsckRepairs: what -n names, -y mends and says so, and the volume is clean then.
+func TestFsckRepairs(t *testing.T) {
+	path := image(t)
+	ok(t, "mkfs", "--profile", "fast", path)
+	s := superOf(t, path)
+	poke(t, path, s.SlotBlock(1), make([]byte, ondisk.BlockSize))
+	damage := func() {
+		poke(t, path, s.ClusterBitmapBlock(0, 0), make([]byte, ondisk.BlockSize))
+		poke(t, path, ondisk.ViewBlock, make([]byte, ondisk.BlockSize))
+		poke(t, path, ondisk.SuperCopyBlock, make([]byte, ondisk.BlockSize))
+		poke(t, path, s.JournalStart(0), make([]byte, 2*ondisk.BlockSize))
+	}
+	damage()
+	r := covol(t, "fsck", "-y", path)
+	require.Equal(t, fsckRepaired, r.code, r.err)
+	for _, code := range []string{"F102", "F120", "F121", "F201", "F302"} {
+		require.Contains(t, r.out, code)
+	}
+	require.Contains(t, r.out, "done: ")
+	require.Contains(t, ok(t, "fsck", "-n", path), "clean")
+	require.Contains(t, ok(t, "fsck", "-y", path), "clean")
+	damage()
+	j := covol(t, "fsck", "-y", "--json", "--index-memory", "1", "--temp-dir", t.TempDir(), path)
+	require.Equal(t, fsckRepaired, j.code, j.err)
+	rep := into[map[string]any](t, j.out)
+	assert.Equal(t, true, rep["clean"])
+	assert.Empty(t, rep["findings"])
+	assert.Len(t, rep["repaired"], 4)
+	require.Contains(t, ok(t, "fsck", path), "clean")
 }
 
 func TestDump(t *testing.T) {

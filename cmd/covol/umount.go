@@ -26,8 +26,12 @@ func newUmount() *cobra.Command {
 		Use:   "umount DIR",
 		Short: "Leave a volume cleanly",
 		Long: `Unmount DIR and wait until its node has left: everything written home, locks and slot given
-back. A mount that a dead process left behind is cleared.`,
-		Example: "  covol umount /csv/volume1",
+back. A mount that a dead process left behind is cleared.
+
+If the storage does not answer, the node ends as by a crash once others may take it for dead
+(see mkfs --profile): its journal is replayed by the next mount. --force also ends a mount
+process that does not answer itself, by kill -9.`,
+		Example: "  covol umount /csv/volume1\n  covol umount --force /csv/volume1",
 		Args:    args(1, 1),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			o.out = cmd.OutOrStdout()
@@ -39,7 +43,8 @@ back. A mount that a dead process left behind is cleared.`,
 	return cmd
 }
 
-// umountResult says what was done: "left", or "cleared" for the mount of a dead process.
+// umountResult says what was done: "left", "cleared" for the mount of a dead process, or "killed" for one that did not
+// answer.
 type umountResult struct {
 	Dir    string `json:"dir"`
 	Result string `json:"result"`
@@ -53,8 +58,11 @@ func (o *umountOptions) run(ctx context.Context, dir string) error {
 	if o.asJSON {
 		return writeJSON(o.out, umountResult{Dir: dir, Result: result})
 	}
-	if result == "cleared" {
+	switch result {
+	case "cleared":
 		_, err = fmt.Fprintf(o.out, "covol: cleared the dead mount on %s; its node's journal is replayed by the next mount\n", dir)
+	case "killed":
+		_, err = fmt.Fprintf(o.out, "covol: cut off %s and killed its process, which did not answer; its node's journal is replayed by the next mount\n", dir)
 	}
 	return err
 }
@@ -72,8 +80,11 @@ func unmountDir(ctx context.Context, dir string, force bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	st, err := c.status(ctx)
-	if err != nil {
+	st, err := c.timedStatus(ctx)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return c.endSilent(dir, abs, force)
+	case err != nil:
 		return "", fmt.Errorf("umount %s: %w", dir, err)
 	}
 	end := watchProcess(st.PID)
@@ -84,6 +95,33 @@ func unmountDir(ctx context.Context, dir string, force bool) (string, error) {
 	end.wait(10 * time.Second)
 	return "left", nil
 }
+
+// endSilent ends a mount whose process has a socket but does not answer: it is stopped, or stuck. Only with force.
+func (c *controlClient) endSilent(dir, abs string, force bool) (string, error) {
+	pid, err := c.pid()
+	if err != nil {
+		return "", fmt.Errorf("umount %s: %w", dir, err)
+	}
+	if !force {
+		return "", hint(fmt.Errorf("umount %s: its process (pid %d) does not answer", dir, pid),
+			"If it is stopped: kill -CONT %d. To give it up, as by a crash: covol umount --force %s", pid, dir)
+	}
+	end := watchProcess(pid)
+	defer end.close()
+	if err := bazil.CutOff(abs); err != nil {
+		return "", fmt.Errorf("umount %s: %w", dir, err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return "", fmt.Errorf("umount %s: kill %d: %w", dir, pid, err)
+	}
+	if !end.wait(endSilentTime) {
+		return "", fmt.Errorf("umount %s: programs are cut off, but process %d waits for the device and cannot end before it answers", dir, pid)
+	}
+	return "killed", nil
+}
+
+// endSilentTime is how long a killed process may take to be gone.
+const endSilentTime = 10 * time.Second
 
 func clearDead(dir, abs string, noMount error) (string, error) {
 	m, err := mountAt(abs)

@@ -4,15 +4,22 @@
 //	testsum ./...                                  one pass, with these arguments of go test
 //	testsum -pass "NAME: [VAR=VALUE ...] ARGS" ...  several passes, counted together
 //
+// With "-limit DURATION" first, what still runs after that time is stopped, with the stacks of its goroutines, and counts
+// as a failure: whoever waits for the result gets one, and what was printed until then.
+//
 // A test counts if it has no subtests of the same outcome, so that a failure is counted once, where it happened. A
 // package that fails without a failing test (it does not build, or ends too early) counts as one failure.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // pass is one run of go test.
@@ -25,6 +32,19 @@ type pass struct {
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if len(args) > 1 && args[0] == "-limit" {
+		limit, err := time.ParseDuration(args[1])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "testsum: -limit:", err)
+			return 2
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+		args = args[2:]
+	}
 	passes, err := parsePasses(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testsum:", err)
@@ -36,9 +56,14 @@ func run(args []string) int {
 		if p.name != "" {
 			fmt.Printf("-- %s: go test %s\n", p.name, strings.Join(p.args, " "))
 		}
-		if err := p.run(t); err != nil {
+		start := time.Now()
+		if err := p.run(ctx, t); err != nil {
 			ok = false
 		}
+		fmt.Printf("-- %s took %.0f s\n", p.name, time.Since(start).Seconds())
+	}
+	if err := ctx.Err(); err != nil {
+		fmt.Println("FAIL: stopped:", err)
 	}
 	t.summary()
 	if !ok || t.failed > 0 {
@@ -81,11 +106,29 @@ func isVariable(s string) bool {
 	return ok && name != "" && strings.ToUpper(name) == name && !strings.HasPrefix(name, "-")
 }
 
-// run runs go test and feeds the tally. An error says that go test was not content.
-func (p *pass) run(t *tally) error {
-	cmd := exec.Command("go", append([]string{"test", "-json"}, p.args...)...)
+// grace is what a stopped run gets to print its stacks.
+const grace = 20 * time.Second
+
+// run runs go test and feeds the tally. An error says that go test was not content, or was stopped.
+func (p *pass) run(ctx context.Context, t *tally) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, p.args...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stderr = os.Stderr
+	// A group of its own: the tests must get the signal, go test does not hand it on.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var kill *time.Timer
+	defer func() {
+		if kill != nil {
+			kill.Stop()
+		}
+	}()
+	cmd.Cancel = func() error {
+		kill = time.AfterFunc(grace, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

@@ -3,10 +3,12 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -28,11 +30,21 @@ type tally struct {
 
 	passed, failed, skipped int
 	skips                   []string
+	slow                    []timed // tests without subtests, the slowest first
 
 	output map[string]*bytes.Buffer // by package and test, until its outcome is known
 	parent map[string]bool          // package, test and outcome of tests that have subtests of that outcome
 	broken map[string]bool          // packages with a failing test
 }
+
+// timed is how long a test took.
+type timed struct {
+	name    string
+	seconds float64
+}
+
+// slowest is how many tests the summary names with their time, of those that took a second or more.
+const slowest = 20
 
 func newTally(w io.Writer) *tally {
 	return &tally{w: w, output: map[string]*bytes.Buffer{}, parent: map[string]bool{}, broken: map[string]bool{}}
@@ -125,6 +137,9 @@ func (t *tally) test(e *event) {
 			t.passed++
 		}
 	}
+	if !inner && e.Elapsed >= 1 {
+		t.slow = append(t.slow, timed{t.where(e), e.Elapsed})
+	}
 }
 
 func (t *tally) where(e *event) string {
@@ -189,6 +204,13 @@ func indent(s string) string {
 
 // summary prints all skips and the last line.
 func (t *tally) summary() {
+	slices.SortStableFunc(t.slow, func(a, b timed) int { return cmp.Compare(b.seconds, a.seconds) })
+	if len(t.slow) > 0 {
+		fmt.Fprintln(t.w, "Slowest:")
+	}
+	for _, s := range t.slow[:min(slowest, len(t.slow))] {
+		fmt.Fprintf(t.w, "  %6.1f s  %s\n", s.seconds, s.name)
+	}
 	if len(t.skips) > 0 {
 		fmt.Fprintln(t.w, "Skipped:")
 		for _, s := range t.skips {

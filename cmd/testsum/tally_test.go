@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -96,10 +99,37 @@ func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	ty := newTally(&out)
 	p := pass{args: []string{"./..."}}
-	require.Error(t, p.run(ty))
+	require.Error(t, p.run(t.Context(), ty))
 	ty.summary()
 	assert.Contains(t, out.String(), "1 passed, 2 failed, 1 skipped")
 	for _, w := range []string{"wrong", "no moon", "undefined: undefined"} {
 		assert.Contains(t, out.String(), w)
 	}
+}
+
+// A run that is over its time is stopped, and says where it stood.
+func TestLimit(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("GOWORK", "off")
+	started := filepath.Join(dir, "started")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/m\n\ngo 1.26\n"), 0o644))
+	test := fmt.Sprintf("package m\n\nimport (\n\t\"os\"\n\t\"testing\"\n\t\"time\"\n)\n\nfunc TestStuck(*testing.T) { os.WriteFile(%q, nil, 0o644); time.Sleep(time.Hour) }\n", started)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "m_test.go"), []byte(test), 0o644))
+	t.Chdir(dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(started); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	var out bytes.Buffer
+	ty := newTally(&out)
+	p := pass{args: []string{"-timeout", "0", "./..."}}
+	require.Error(t, p.run(ctx, ty))
+	assert.Contains(t, out.String(), "TestStuck")
+	assert.Contains(t, out.String(), "SIGQUIT")
+	require.Error(t, p.run(ctx, ty), "nothing starts after the limit")
 }

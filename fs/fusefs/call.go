@@ -136,6 +136,20 @@ func (cs *calls) get(id uint64) *call {
 	return sh.m[id]
 }
 
+// all are the requests in flight.
+func (cs *calls) all() []*call {
+	var list []*call
+	for i := range cs.shard {
+		sh := &cs.shard[i]
+		sh.mu.Lock()
+		for _, c := range sh.m {
+			list = append(list, c)
+		}
+		sh.mu.Unlock()
+	}
+	return list
+}
+
 func (cs *calls) cancelAll() {
 	for i := range cs.shard {
 		sh := &cs.shard[i]

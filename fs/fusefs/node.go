@@ -88,6 +88,20 @@ func (ns *nodes) stale(ino fs.Ino) (pages, all bool) {
 	return pages, all
 }
 
+// all are the inodes that the kernel may hold, the root first.
+func (ns *nodes) all() []fs.Ino {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	list := make([]fs.Ino, 0, len(ns.m))
+	list = append(list, ns.root)
+	for ino := range ns.m {
+		if ino != ns.root {
+			list = append(list, ino)
+		}
+	}
+	return list
+}
+
 // drain forgets everything and calls fn with what there was.
 func (ns *nodes) drain(fn func(ino fs.Ino, n uint64)) {
 	ns.mu.Lock()

@@ -2,6 +2,7 @@ package blockdev
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -34,11 +35,24 @@ type Op struct {
 	Buf  []byte
 	Off  int64
 	FUA  bool
+	// Begin is asked right before the operation goes to the medium, each time that it does: at first, and again when
+	// the rest of a short transfer or a refused one is tried in another way. Where it says no nothing more is done, and
+	// Done gets ErrNotBegun. It must not wait. Nil admits always.
+	//
+	// A lease needs it: what waits in a queue of the device must not begin after the lease has ended.
+	Begin func() bool
 	// Done is called once, with the error ReadAt, WriteAt or Flush would have returned. It runs on any goroutine
 	// but never inside Submit, so the caller of Submit may hold a lock that Done takes. It must be quick and must
 	// not wait for another Op: the goroutine that calls it may be the one that completes the others. It may Submit.
 	Done func(error)
 }
+
+// ErrNotBegun says that Begin refused: nothing of the operation is under way, and it was not done to the end.
+var ErrNotBegun = errors.New("operation was not admitted any more when its turn came")
+
+// MayBegin asks Begin, if there is one. Every Submitter calls it right before it gives the operation to what it cannot
+// take it back from.
+func (op *Op) MayBegin() bool { return op.Begin == nil || op.Begin() }
 
 // Submitter takes many operations at once.
 //
@@ -113,8 +127,12 @@ func (p *Pool) work() {
 	}
 }
 
-// Do runs one operation on dev by its blocking methods and returns its error; it does not call op.Done.
+// Do runs one operation on dev by its blocking methods, if it may begin, and returns its error; it does not call
+// op.Done.
 func Do(ctx context.Context, dev Device, op Op) error {
+	if !op.MayBegin() {
+		return ErrNotBegun
+	}
 	switch op.Kind {
 	case OpRead:
 		return dev.ReadAt(ctx, op.Buf, op.Off)

@@ -34,15 +34,27 @@ type Options struct {
 // format is not known (ErrVersion), the device failed in another way than by a block that cannot be read, ctx ended,
 // or ErrMemory. Blocks that cannot be read (blockdev.ErrMedium) are findings.
 func Check(ctx context.Context, dev blockdev.Device, o Options) (*Report, error) {
+	c := newChecker(ctx, dev, o)
+	defer c.r.close()
+	if err := c.run(); err != nil {
+		return nil, err
+	}
+	return c.rep, nil
+}
+
+func newChecker(ctx context.Context, dev blockdev.Device, o Options) *checker {
 	if o.MaxFindings == 0 {
 		o.MaxFindings = DefaultMaxFindings
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int64, int64) {}
 	}
-	c := &checker{ctx: ctx, o: o, r: newReader(dev), rep: &Report{}, dirs: map[uint64]*dir{}, links: map[uint64]*link{},
+	return &checker{ctx: ctx, o: o, r: newReader(dev), rep: &Report{}, dirs: map[uint64]*dir{}, links: map[uint64]*link{},
 		orphans: map[uint64]orphan{}, fixed: map[uint64]bool{}}
-	defer c.r.close()
+}
+
+// run walks the volume. What was remembered on the way stays in c.
+func (c *checker) run() error {
 	for _, phase := range []struct {
 		name string
 		run  func() error
@@ -51,15 +63,15 @@ func Check(ctx context.Context, dev blockdev.Device, o Options) (*Report, error)
 		{"system", c.checkSystem}, {"groups", c.checkGroups}, {"counters", c.checkCounters},
 	} {
 		c.phase = phase.name
-		o.Progress(phase.name, 0, 0)
+		c.o.Progress(phase.name, 0, 0)
 		if err := phase.run(); err != nil {
-			return nil, fmt.Errorf("check %s: %w", phase.name, err)
+			return fmt.Errorf("check %s: %w", phase.name, err)
 		}
 	}
 	if c.rep.Dropped > 0 {
 		c.rep.Findings = append(c.rep.Findings, Finding{Code: TooMany, Severity: Warning, Text: fmt.Sprintf("%d more findings", c.rep.Dropped), Fix: kinds[TooMany].Fix})
 	}
-	return c.rep, nil
+	return nil
 }
 
 // checker is the state of one run.
@@ -89,6 +101,12 @@ type checker struct {
 	freeBits     uint64 // clear bits of all cluster bitmaps
 	bitsBroken   bool
 	found        int64 // inodes that exist, root and system records not counted
+
+	logs     []*log // of dirty journals
+	maxLSN   uint64
+	maxEpoch uint64
+	// rescue is set for a repair: what Check need not know is remembered too.
+	rescue *rescue
 }
 
 // add puts a finding into the report. f needs Code, Where and Text.
@@ -127,7 +145,12 @@ func (c *checker) load(t ondisk.Type, blk uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b, ondisk.CheckHeader(b, t, blk, c.sb.UUID)
+	if err := ondisk.CheckHeader(b, t, blk, c.sb.UUID); err != nil {
+		return b, err
+	}
+	h := ondisk.GetHeader(b)
+	c.maxLSN, c.maxEpoch = max(c.maxLSN, h.LSN), max(c.maxEpoch, h.Epoch)
+	return b, nil
 }
 
 // reason is err for people, without the place that Where gives.

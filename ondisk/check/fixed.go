@@ -63,6 +63,7 @@ func (c *checker) checkView() (*ondisk.View, error) {
 		c.tell(ViewInvalid, Where{Block: ondisk.ViewBlock}, "the view is not valid (%s)", reason(err))
 		return nil, nil
 	}
+	c.maxEpoch = max(c.maxEpoch, v.Epoch)
 	return v, nil
 }
 
@@ -91,6 +92,7 @@ func (c *checker) checkSlot(slot uint16, v *ondisk.View) error {
 		c.tell(SlotInvalid, atSlot(slot, blk), "the slot is not valid (%s)", reason(err))
 		return nil
 	}
+	c.maxEpoch = max(c.maxEpoch, s.Epoch)
 	if v == nil {
 		return nil
 	}

@@ -30,6 +30,9 @@ func (c *checker) checkGroups() error {
 		if err != nil {
 			return err
 		}
+		if err := c.searchBlind(m, suspects); err != nil {
+			return err
+		}
 		if !clean {
 			wrong = append(wrong, g)
 		}
@@ -43,7 +46,7 @@ func (c *checker) checkGroups() error {
 			return err
 		}
 	}
-	if err := c.nameOwners(); err != nil {
+	if err := c.nameAll(); err != nil {
 		return err
 	}
 	for _, g := range wrong {

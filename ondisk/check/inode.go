@@ -125,7 +125,7 @@ func (c *checker) extents(in *ondisk.Inode, path string) error {
 			c.rep.Stats.Fragments++
 		}
 		last = e
-		if err := c.claimData(e.Physical, e.Length); err != nil {
+		if err := c.claimData(e.Physical, e.Length, t.at(blk)); err != nil {
 			return err
 		}
 		if c.o.Deep && e.Flags&ondisk.ExtentUnwritten == 0 {

@@ -13,7 +13,7 @@ import (
 func (c *checker) checkJournals() error {
 	best := map[uint64]record{}
 	for slot := range uint16(c.sb.Slots) {
-		head, err := c.journalHead(slot)
+		head, which, err := c.journalHead(slot)
 		if err != nil {
 			return err
 		}
@@ -21,14 +21,16 @@ func (c *checker) checkJournals() error {
 			continue
 		}
 		c.rep.DirtyJournals = append(c.rep.DirtyJournals, view.Slot(slot))
-		l := &log{c: c, slot: slot, head: head, records: map[uint64]record{}, revokes: map[uint64]uint64{}}
-		damage, err := l.read()
-		if err != nil {
+		l := &log{c: c, slot: slot, head: head, which: which, records: map[uint64]record{}, revokes: map[uint64]uint64{}}
+		if l.damage, err = l.read(); err != nil {
 			return err
 		}
-		if damage != "" {
-			c.tell(JournalDamaged, atSlot(slot, l.block(l.pos)), "the journal is damaged: %s", damage)
-			continue
+		c.logs = append(c.logs, l)
+		if l.damage != "" {
+			c.tell(JournalDamaged, atSlot(slot, l.block(l.pos)), "the journal is damaged: %s", l.damage)
+			if c.rescue == nil {
+				continue
+			}
 		}
 		c.tell(JournalDirty, atSlot(slot, c.sb.JournalStart(slot)), "the journal must be replayed: %s, %s",
 			plural(l.transactions, "transaction"), plural(uint64(len(l.records)), "block"))
@@ -71,14 +73,13 @@ func (c *checker) isOurs(b []byte, blk uint64) bool {
 	return ondisk.CheckHeader(b, ondisk.GetHeader(b).Type, blk, c.sb.UUID) == nil
 }
 
-// journalHead returns the head that counts, nil if there is none.
-func (c *checker) journalHead(slot uint16) (*ondisk.JournalHead, error) {
-	var head *ondisk.JournalHead
+// journalHead returns the head that counts, and which it is; nil if there is none.
+func (c *checker) journalHead(slot uint16) (head *ondisk.JournalHead, counts int, err error) {
 	var bad []error
 	for which := range ondisk.JournalHeads {
 		b, err := c.r.raw(c.ctx, c.sb.JournalStart(slot)+uint64(which))
 		if err != nil && !isFinding(err) {
-			return nil, err
+			return nil, 0, err
 		}
 		var h *ondisk.JournalHead
 		if err == nil {
@@ -89,7 +90,7 @@ func (c *checker) journalHead(slot uint16) (*ondisk.JournalHead, error) {
 			continue
 		}
 		if head == nil || h.Seq > head.Seq {
-			head = h
+			head, counts = h, which
 		}
 	}
 	at := atSlot(slot, c.sb.JournalStart(slot))
@@ -99,7 +100,7 @@ func (c *checker) journalHead(slot uint16) (*ondisk.JournalHead, error) {
 	case 1:
 		c.tell(JournalHead, at, "one head of the journal is not valid (%s)", reason(bad[0]))
 	}
-	return head, nil
+	return head, counts, nil
 }
 
 // record is the newest content of a block in a log.
@@ -114,7 +115,11 @@ type log struct {
 	c    *checker
 	slot uint16
 	head *ondisk.JournalHead
-	pos  uint32 // place in the ring that is read next
+	// which of the two heads that is.
+	which  int
+	pos    uint32 // place in the ring that is read next
+	seq    uint64 // number that follows the last whole transaction
+	damage string // why what follows must not be replayed, "" if there is none
 
 	records      map[uint64]record
 	revokes      map[uint64]uint64 // highest transaction that revoked the block
@@ -138,6 +143,7 @@ func (l *log) live() map[uint64]record {
 func (l *log) read() (damage string, err error) {
 	l.pos = l.head.Tail
 	seq := l.head.TailSeq
+	l.seq = seq
 	for used := uint32(0); used < l.ring(); {
 		t, err := l.transaction(seq, l.ring()-used)
 		if err != nil {
@@ -159,6 +165,7 @@ func (l *log) read() (damage string, err error) {
 		l.pos = (l.pos + t.blocks) % l.ring()
 		used += t.blocks
 		seq++
+		l.seq = seq
 	}
 	return l.later(seq)
 }

@@ -21,21 +21,33 @@ func (c *checker) suspect(m *groupMaps, code Code, rel, n uint32, found map[uint
 			if !isFinding(err) {
 				return err
 			}
+			if err := c.stray(ino); err != nil {
+				return err
+			}
 			continue
 		}
 		if in.Flags&ondisk.InodeSystem != 0 {
 			continue
 		}
-		// Only what is needed to find the way, the block would keep its neighbours in memory.
-		found[ino] = &ondisk.Inode{Ino: ino, Mode: in.Mode, Nlink: in.Nlink}
-		if isDir(in) && len(in.Names) > 0 {
-			found[ino].Names = []ondisk.KeptName{{Parent: in.Names[0].Parent}}
-		}
-		if err := c.grow(512); err != nil {
+		if err := c.remember(in, found); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// remember keeps of a record what is needed to find the way; the block would keep its neighbours in memory.
+func (c *checker) remember(in *ondisk.Inode, found map[uint64]*ondisk.Inode) error {
+	if c.rescue != nil {
+		for _, k := range in.Names {
+			c.rescue.wanted[k.Parent] = true
+		}
+	}
+	found[in.Ino] = &ondisk.Inode{Ino: in.Ino, Mode: in.Mode, Nlink: in.Nlink}
+	if isDir(in) && len(in.Names) > 0 {
+		found[in.Ino].Names = []ondisk.KeptName{{Parent: in.Names[0].Parent}}
+	}
+	return c.grow(512)
 }
 
 // walkLost visits records that are in use without a name, directories before what lies in them.
@@ -89,7 +101,7 @@ func (c *checker) lostInode(ino uint64) error {
 		}
 		return err
 	}
-	if _, err := c.claimMeta(ino, true); err != nil {
+	if _, err := c.claimMeta(ino, true, Where{Block: ino, Inode: ino}); err != nil {
 		return err
 	}
 	c.found++

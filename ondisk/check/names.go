@@ -24,6 +24,7 @@ type link struct {
 	nlink, seen uint32
 	kept        []ondisk.KeptName // of the record, not found yet
 	unkept      uint32            // names found that the record does not keep
+	names       []ondisk.KeptName // the first that were found
 	more        bool              // the record says that it does not keep all
 	lost        bool              // found without a name: link count unknown
 }
@@ -101,6 +102,7 @@ func (c *checker) walkDir(ino uint64) error {
 	t.leaf = func(blk, key uint64, v []byte) error {
 		ds, err := ondisk.DecodeDirents(blk, v)
 		if err != nil {
+			c.tear(ino)
 			c.add(Finding{Code: DirentInvalid, Where: t.at(blk), Key: key, Text: fmt.Sprintf("the entries under hash %#x are not valid (%s)", key, reason(err))})
 			return nil
 		}
@@ -121,6 +123,9 @@ func (c *checker) walkDir(ino uint64) error {
 	}
 	if err := t.walk(in.Root); err != nil {
 		return err
+	}
+	if t.broken {
+		c.tear(ino)
 	}
 	if err := c.visitAll(ino, d, batch); err != nil {
 		return err
@@ -163,7 +168,7 @@ func (c *checker) visit(parent uint64, d *dir, e entry) error {
 	}
 	in, err := c.record(e.ino)
 	if err != nil {
-		return c.noRecord(e, err, finding)
+		return c.noRecord(parent, e, err, finding)
 	}
 	if in.Flags&ondisk.InodeSystem != 0 {
 		return finding(DirentSystem, "inode %d is a system record", e.ino)
@@ -177,7 +182,8 @@ func (c *checker) visit(parent uint64, d *dir, e entry) error {
 		}
 		return c.again(parent, e, in)
 	}
-	if free, err := c.claimMeta(e.ino, true); err != nil || !free {
+	self := Where{Block: e.ino, Inode: e.ino, Path: c.join(parent, e.name)}
+	if free, err := c.claimMeta(e.ino, true, self); err != nil || !free {
 		return err
 	}
 	c.found++
@@ -196,7 +202,7 @@ func (c *checker) visit(parent uint64, d *dir, e entry) error {
 
 // noRecord tells why an entry leads to nothing. A record that is there but damaged is claimed, a block that never
 // was one is not.
-func (c *checker) noRecord(e entry, err error, finding func(Code, string, ...any) error) error {
+func (c *checker) noRecord(parent uint64, e entry, err error, finding func(Code, string, ...any) error) error {
 	if !isFinding(err) {
 		return err
 	}
@@ -210,7 +216,7 @@ func (c *checker) noRecord(e entry, err error, finding func(Code, string, ...any
 		}
 	}
 	if !c.isMeta(e.ino) {
-		if _, err := c.claimMeta(e.ino, false); err != nil {
+		if _, err := c.claimMeta(e.ino, false, Where{Block: parent, Inode: parent, Path: c.dirPath(parent)}); err != nil {
 			return err
 		}
 		c.found++
@@ -233,7 +239,7 @@ func (c *checker) first(parent uint64, e entry, in *ondisk.Inode) error {
 func (c *checker) again(parent uint64, e entry, in *ondisk.Inode) error {
 	l := c.links[e.ino]
 	if l == nil {
-		l = &link{nlink: in.Nlink, seen: 1, more: in.Flags&ondisk.InodeMoreNames != 0}
+		l = &link{nlink: in.Nlink, seen: 1, names: slices.Clone(in.Names), more: in.Flags&ondisk.InodeMoreNames != 0}
 		c.links[e.ino] = l
 	}
 	l.see(parent, e.name)
@@ -242,6 +248,9 @@ func (c *checker) again(parent uint64, e entry, in *ondisk.Inode) error {
 
 func (l *link) see(parent uint64, name string) {
 	l.seen++
+	if len(l.names) < ondisk.MaxKeptNames {
+		l.names = append(l.names, ondisk.KeptName{Parent: parent, Name: name})
+	}
 	if i := slices.Index(l.kept, ondisk.KeptName{Parent: parent, Name: name}); i >= 0 {
 		l.kept = slices.Delete(l.kept, i, i+1)
 		return

@@ -141,7 +141,10 @@ func (c *checker) metaPlace(blk uint64) bool {
 }
 
 // claimMeta gives blk, which must be a metaPlace, to an owner; it returns false if it has one already.
-func (c *checker) claimMeta(blk uint64, record bool) (bool, error) {
+func (c *checker) claimMeta(blk uint64, record bool, by Where) (bool, error) {
+	if err := c.note(kindMeta, blk, 1, by); err != nil {
+		return false, err
+	}
 	g, rel, _ := c.own.at(blk)
 	u, bytes := c.own.use(g)
 	if u.meta.has(rel) {
@@ -162,7 +165,10 @@ func (c *checker) claimMeta(blk uint64, record bool) (bool, error) {
 }
 
 // claimData gives n clusters from first, all in the data of one formatted group, to an owner.
-func (c *checker) claimData(first uint64, n uint32) error {
+func (c *checker) claimData(first uint64, n uint32, by Where) error {
+	if err := c.note(kindData, first, uint64(n), by); err != nil {
+		return err
+	}
 	k := c.sb.ClusterBlocks()
 	g, rel, _ := c.own.at(first * uint64(k))
 	u, bytes := c.own.use(g)

@@ -20,18 +20,23 @@ func (c *checker) nameOwners() error {
 		return err
 	}
 	for i, x := range c.conflicts {
-		blk := x.first
-		if x.code != MetaTwice {
-			blk *= uint64(c.sb.ClusterBlocks())
-		}
-		w := Where{Block: blk}
-		if g, ok := c.sb.GroupOf(blk); ok {
-			w = atGroup(g, blk)
-		}
-		c.add(Finding{Code: x.code, Where: w, First: x.first, Count: x.count, Owners: o.by[i],
-			Text: fmt.Sprintf("%s (%d to %d): %s", plural(x.count, unit(x.code)), x.first, x.first+x.count-1, kinds[x.code].Title)})
+		c.tellConflict(x, o.by[i])
 	}
 	return nil
+}
+
+// tellConflict reports a range with its owners.
+func (c *checker) tellConflict(x conflict, by []Where) {
+	blk := x.first
+	if x.code != MetaTwice {
+		blk *= uint64(c.sb.ClusterBlocks())
+	}
+	w := Where{Block: blk}
+	if g, ok := c.sb.GroupOf(blk); ok {
+		w = atGroup(g, blk)
+	}
+	c.add(Finding{Code: x.code, Where: w, First: x.first, Count: x.count, Owners: by,
+		Text: fmt.Sprintf("%s (%d to %d): %s", plural(x.count, unit(x.code)), x.first, x.first+x.count-1, kinds[x.code].Title)})
 }
 
 // disjoint sorts conflicts by code and place and makes those that overlap one.

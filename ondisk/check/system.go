@@ -87,11 +87,11 @@ func (c *checker) freeEntry(_ uint16, t *tree, blk, key uint64, v []byte) error 
 	}
 	c.rep.Stats.DeferredFrees++
 	if f.Kind == ondisk.FreeMeta {
-		_, err := c.claimMeta(f.Block, false)
+		_, err := c.claimMeta(f.Block, false, t.at(blk))
 		return err
 	}
 	k := c.sb.ClusterBlocks()
-	return c.claimData(f.Block/uint64(k), f.Blocks/k)
+	return c.claimData(f.Block/uint64(k), f.Blocks/k, t.at(blk))
 }
 
 // namedOrphan judges an entry whose inode has names. That is right for a file that was being cut short in more than one
@@ -133,7 +133,7 @@ func (c *checker) orphan(ino uint64, o orphan) error {
 	if in.Nlink != 0 {
 		finding(OrphanNlink, "orphan %d has %d links", ino, in.Nlink)
 	}
-	if free, err := c.claimMeta(ino, true); err != nil || !free {
+	if free, err := c.claimMeta(ino, true, Where{Block: ino, Inode: ino}); err != nil || !free {
 		return err
 	}
 	c.found++

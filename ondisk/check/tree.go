@@ -70,7 +70,7 @@ func (t *tree) child(n ondisk.Node, parent uint64, i int, lo, hi uint64) error {
 			Text: fmt.Sprintf("slot %d leads to block %d, where no node can be", i, blk)})
 		return nil
 	}
-	if free, err := c.claimMeta(blk, false); err != nil || !free {
+	if free, err := c.claimMeta(blk, false, t.at(parent)); err != nil || !free {
 		t.broken = true
 		return err
 	}

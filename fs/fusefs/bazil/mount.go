@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"bazil.org/fuse"
 	"golang.org/x/sys/unix"
@@ -164,6 +165,10 @@ func (m *Mount) Protocol() string { return m.conn.Protocol().String() }
 
 // Workers is how many goroutines serve requests now, and how many did so at most.
 func (m *Mount) Workers() (now, peak int) { return m.workers.count() }
+
+// Withdraw makes the kernel forget all that it caches of a filesystem that answers with errors from now on, so that
+// programs see them. It reports false if requests that were in flight are not answered within grace.
+func (m *Mount) Withdraw(grace time.Duration) bool { return m.server.Withdraw(grace) }
 
 // Done is closed once the mount has ended, whoever ended it, and all files are closed.
 func (m *Mount) Done() <-chan struct{} { return m.done }

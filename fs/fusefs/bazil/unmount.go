@@ -32,6 +32,37 @@ func (m *Mount) Unmount() error {
 	return m.wait()
 }
 
+// TakeDown unmounts unless the mount is in use, which is ErrBusy, and waits for nothing: Done tells when requests that
+// are in flight have been answered.
+func (m *Mount) TakeDown() error {
+	if err := m.unmount(0); err != nil && !errors.Is(err, errNotThere) {
+		return fmt.Errorf("unmount %s: %w", m.dir, err)
+	}
+	return nil
+}
+
+// Abort ends the connection at once, whatever is in flight: programs get ENOTCONN, also those that wait for an answer
+// now. The mount stays in the tree, dead, until Unmount or Close. It is for a device that does not let go of requests.
+func (m *Mount) Abort() error {
+	if err := m.abort(); err != nil {
+		return fmt.Errorf("abort %s: %w", m.dir, err)
+	}
+	return nil
+}
+
+// Cut takes the mount out of the tree and aborts it, without waiting for anything, for a process that ends.
+func (m *Mount) Cut() error {
+	aborted := m.Abort() // first: programs are let go, whatever becomes of the rest
+	err := m.unmount(unix.MNT_DETACH)
+	if errors.Is(err, errNotThere) {
+		err = nil
+	}
+	if err != nil {
+		err = fmt.Errorf("detach %s: %w", m.dir, err)
+	}
+	return errors.Join(aborted, err)
+}
+
 // Detach takes the mount out of the tree at once and goes on serving those who still use it; Done tells when the last
 // one has left.
 func (m *Mount) Detach() error {
@@ -111,6 +142,17 @@ func (m *Mount) abort() error {
 		return err
 	}
 	return nil
+}
+
+// CutOff takes the covol mount at dir, whose process does not answer any more, out of the tree and aborts it, so that
+// programs get ENOTCONN. Nothing is done if there is none.
+func CutOff(dir string) error {
+	mi, err := findMount(dir)
+	if err != nil || mi == nil || mi.fstype != "fuse."+subtype {
+		return err
+	}
+	m := &Mount{dir: dir, device: mi.device}
+	return m.Cut()
 }
 
 func (m *Mount) abortAt(fusectl string) error {

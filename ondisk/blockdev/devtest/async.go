@@ -58,6 +58,7 @@ func testSubmit(t *testing.T, d blockdev.Device, s blockdev.Submitter) {
 	}
 	require.True(t, bytes.Equal(model, got))
 	testChains(t, s, ss)
+	testBegin(t, d, s)
 }
 
 // testChains submits from Done and from several goroutines at once, with a lock held that Done takes.
@@ -115,4 +116,32 @@ func testSubmitErrors(t *testing.T, d blockdev.Device) {
 	assert.ErrorIs(t, errs[5], blockdev.ErrRange)
 	s.Submit(nil)
 	assert.Equal(t, ok, read(t, d, 0, int(ss)))
+}
+
+// testBegin lets half of a burst begin: what may not leaves the medium as it was, and says so.
+func testBegin(t *testing.T, d blockdev.Device, s blockdev.Submitter) {
+	ss := d.Geometry().SectorSize
+	burst := min(400, Size/ss) // more than any queue is deep
+	before := blockdev.Alloc(burst * ss)
+	require.NoError(t, d.WriteAt(t.Context(), before, 0, false))
+	var begun atomic.Int64
+	ops := make([]blockdev.Op, burst)
+	refused := make([]bool, burst)
+	for i := range ops {
+		ops[i] = blockdev.Op{Kind: blockdev.OpWrite, Buf: pattern(uint64(i), ss), Off: int64(i * ss), Begin: func() bool {
+			refused[i] = begun.Add(1) > int64(burst)/2
+			return !refused[i]
+		}}
+	}
+	for i, err := range batch(s, ops) {
+		want := ops[i].Buf
+		if refused[i] {
+			assert.ErrorIs(t, err, blockdev.ErrNotBegun)
+			want = before[:ss]
+		} else {
+			assert.NoError(t, err)
+		}
+		assert.Equal(t, want, read(t, d, int64(i*ss), ss), "operation %d", i)
+	}
+	assert.GreaterOrEqual(t, begun.Load(), int64(burst), "every operation asks")
 }

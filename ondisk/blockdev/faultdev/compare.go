@@ -22,10 +22,23 @@ type compareDevice struct {
 
 var _ blockdev.CompareAndWriter = compareDevice{}
 
-// As returns d as a device that is a CompareAndWriter if the one below is.
+// As returns d as a device that is a CompareAndWriter and a Submitter if the one below is.
 func (d *Device) As() blockdev.Device {
-	if caw, ok := d.inner.(blockdev.CompareAndWriter); ok {
+	caw, swaps := d.inner.(blockdev.CompareAndWriter)
+	sub, submits := d.inner.(blockdev.Submitter)
+	switch {
+	case swaps && submits:
+		return struct {
+			compareDevice
+			submitter
+		}{compareDevice{d, caw}, submitter{d, sub}}
+	case swaps:
 		return compareDevice{d, caw}
+	case submits:
+		return struct {
+			*Device
+			submitter
+		}{d, submitter{d, sub}}
 	}
 	return d
 }
@@ -33,7 +46,7 @@ func (d *Device) As() blockdev.Device {
 // CompareAndWrite compares and writes unless a rule strikes.
 func (c compareDevice) CompareAndWrite(ctx context.Context, off int64, old, new []byte) (bool, error) {
 	n := int64(len(new))
-	switch a := c.judge(Compare, off, n); a {
+	switch a := c.stay(c.judge(Compare, off, n)); a {
 	case "":
 		return c.caw.CompareAndWrite(ctx, off, old, new)
 	case Corrupt:

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"time"
 
 	"github.com/covol/covol/ondisk/blockdev"
+	"github.com/covol/covol/ondisk/sched"
 )
 
-// Device is a device with faults. As makes it a blockdev.CompareAndWriter too, where the device below is one.
+// Device is a device with faults. As makes it a blockdev.CompareAndWriter and a blockdev.Submitter too, where the device
+// below is one.
 type Device struct {
 	inner blockdev.Device
+	sched sched.Scheduler
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
@@ -19,6 +23,17 @@ type Device struct {
 	counts map[Op]int64
 	// GUARDED_BY(mu)
 	strikes int64
+	// GUARDED_BY(mu)
+	waiting int
+	// GUARDED_BY(mu): set when the rules are replaced
+	lifted sched.Event
+}
+
+// strike is what a rule does to one operation.
+type strike struct {
+	action Action // "": none
+	time   time.Duration
+	lifted sched.Event
 }
 
 // armed is a rule and what it has seen.
@@ -30,17 +45,23 @@ type armed struct {
 
 var _ blockdev.Device = (*Device)(nil)
 
-// New puts rules before dev.
-func New(dev blockdev.Device, rules Rules) *Device {
-	d := &Device{inner: dev, counts: map[Op]int64{}}
+// New puts rules before dev. Rules that take time use the real clock.
+func New(dev blockdev.Device, rules Rules) *Device { return NewSched(dev, rules, sched.Real{}) }
+
+// NewSched is New with the time and the procedures of s.
+func NewSched(dev blockdev.Device, rules Rules, s sched.Scheduler) *Device {
+	d := &Device{inner: dev, sched: s, counts: map[Op]int64{}, lifted: s.NewEvent()}
 	d.Set(rules)
 	return d
 }
 
-// Set replaces the rules; the new ones count from now on. Count and Strikes go on.
+// Set replaces the rules; the new ones count from now on. Count and Strikes go on. What hangs fails now, and what is held
+// goes on now; the new rules do not look at it.
 func (d *Device) Set(rules Rules) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.lifted.Set()
+	d.lifted = d.sched.NewEvent()
 	d.rules = nil
 	for _, r := range rules {
 		d.rules = append(d.rules, &armed{Rule: r})
@@ -62,22 +83,56 @@ func (d *Device) Strikes() int64 {
 	return d.strikes
 }
 
-// judge counts an operation and returns the action of the first rule that strikes it, or "".
-func (d *Device) judge(op Op, off, length int64) Action {
+// Waiting is how many operations hang, are held or delayed now.
+func (d *Device) Waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.waiting
+}
+
+// judge counts an operation and returns what the first rule that strikes it does.
+func (d *Device) judge(op Op, off, length int64) strike {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counts[op]++
 	d.counts[Any]++
-	var a Action
+	var s strike
 	for _, r := range d.rules {
-		if r.strikes(op, off, length) && a == "" {
-			a = r.Action
+		if r.strikes(op, off, length) && s.action == "" {
+			s = strike{r.Action, r.For, d.lifted}
 		}
 	}
-	if a != "" {
+	if s.action != "" {
 		d.strikes++
 	}
-	return a
+	return s
+}
+
+// stay lets the time of a strike pass, and returns what is to be done then. It does not listen to a context: nobody calls
+// back what is on its way to a disk.
+func (d *Device) stay(s strike) Action {
+	switch s.action {
+	case Hang, Hold, Delay:
+	default:
+		return s.action
+	}
+	d.count(1)
+	defer d.count(-1)
+	if s.action == Delay {
+		_ = d.sched.Sleep(context.Background(), s.time)
+		return ""
+	}
+	_ = s.lifted.Wait(context.Background())
+	if s.action == Hold {
+		return ""
+	}
+	return Error
+}
+
+func (d *Device) count(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waiting += n
 }
 
 func (r *armed) strikes(op Op, off, length int64) bool {
@@ -110,7 +165,11 @@ func (d *Device) Close() error { return d.inner.Close() }
 
 // ReadAt reads unless a rule strikes.
 func (d *Device) ReadAt(ctx context.Context, p []byte, off int64) error {
-	switch a := d.judge(Read, off, int64(len(p))); a {
+	return d.read(ctx, p, off, d.judge(Read, off, int64(len(p))))
+}
+
+func (d *Device) read(ctx context.Context, p []byte, off int64, s strike) error {
+	switch a := d.stay(s); a {
 	case "":
 		return d.inner.ReadAt(ctx, p, off)
 	case Corrupt:
@@ -132,8 +191,12 @@ func (d *Device) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // WriteAt writes unless a rule strikes.
 func (d *Device) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
+	return d.write(ctx, p, off, fua, d.judge(Write, off, int64(len(p))))
+}
+
+func (d *Device) write(ctx context.Context, p []byte, off int64, fua bool, s strike) error {
 	n := int64(len(p))
-	switch a := d.judge(Write, off, n); a {
+	switch a := d.stay(s); a {
 	case "":
 		return d.inner.WriteAt(ctx, p, off, fua)
 	case Corrupt:
@@ -141,6 +204,9 @@ func (d *Device) WriteAt(ctx context.Context, p []byte, off int64, fua bool) err
 		d.spoil(bad, off)
 		return d.inner.WriteAt(ctx, bad, off, fua)
 	case Lost:
+		return nil
+	case Late:
+		d.later(bytes.Clone(p), off, fua, s.time)
 		return nil
 	case LateError:
 		if err := d.inner.WriteAt(ctx, p, off, fua); err != nil {
@@ -158,19 +224,30 @@ func (d *Device) WriteAt(ctx context.Context, p []byte, off int64, fua bool) err
 	}
 }
 
+// later writes p once the time has passed. Whoever asked for it believes that it is done.
+func (d *Device) later(p []byte, off int64, fua bool, after time.Duration) {
+	d.count(1)
+	d.sched.AfterFunc(after, func() {
+		defer d.count(-1)
+		_ = d.inner.WriteAt(context.Background(), p, off, fua)
+	})
+}
+
 // Flush flushes unless a rule strikes.
-func (d *Device) Flush(ctx context.Context) error {
-	return d.plain(Flush, 0, 0, func() error { return d.inner.Flush(ctx) })
+func (d *Device) Flush(ctx context.Context) error { return d.flush(ctx, d.judge(Flush, 0, 0)) }
+
+func (d *Device) flush(ctx context.Context, s strike) error {
+	return d.plain(Flush, 0, 0, s, func() error { return d.inner.Flush(ctx) })
 }
 
 // Discard discards unless a rule strikes.
 func (d *Device) Discard(ctx context.Context, off, n int64) error {
-	return d.plain(Discard, off, n, func() error { return d.inner.Discard(ctx, off, n) })
+	return d.plain(Discard, off, n, d.judge(Discard, off, n), func() error { return d.inner.Discard(ctx, off, n) })
 }
 
 // plain is for operations without data.
-func (d *Device) plain(op Op, off, n int64, do func() error) error {
-	switch a := d.judge(op, off, n); a {
+func (d *Device) plain(op Op, off, n int64, s strike, do func() error) error {
+	switch a := d.stay(s); a {
 	case "":
 		return do()
 	case Lost:

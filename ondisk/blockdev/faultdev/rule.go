@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // BlockSize is the unit of "block N" in rules, in bytes.
@@ -34,6 +35,10 @@ const (
 	Corrupt   Action = "corrupt"
 	Torn      Action = "torn"
 	Lost      Action = "lost"
+	Hang      Action = "hang"
+	Hold      Action = "hold"
+	Delay     Action = "delay" // for Rule.For
+	Late      Action = "late"  // by Rule.For
 )
 
 // Rule is one line of the language. The zero values of its conditions mean that there is none.
@@ -44,6 +49,7 @@ type Rule struct {
 	HasAfter bool
 	From, To int64 // bytes touched, To exclusive; no condition if To is 0
 	Action   Action
+	For      time.Duration // of Delay and Late
 	Once     bool
 	Sticky   bool
 }
@@ -61,6 +67,9 @@ func (r Rule) String() string {
 		s += fmt.Sprintf(" %d..%d", r.From, r.To)
 	}
 	s += " " + string(r.Action)
+	if r.Action == Delay || r.Action == Late {
+		s += " " + r.For.String()
+	}
 	if r.Once {
 		s += " once"
 	}
@@ -122,16 +131,10 @@ func parseRule(words []string) (Rule, error) {
 	if err != nil {
 		return r, err
 	}
-	if len(words) == 0 {
-		return r, fmt.Errorf("no action")
+	if words, err = r.parseAction(words); err != nil {
+		return r, err
 	}
-	r.Action = Action(words[0])
-	switch r.Action {
-	case Error, LateError, Fenced, Corrupt, Torn, Lost:
-	default:
-		return r, fmt.Errorf("no action %q", words[0])
-	}
-	for _, w := range words[1:] {
+	for _, w := range words {
 		switch {
 		case w == "once" && !r.Once && !r.Sticky:
 			r.Once = true
@@ -175,6 +178,30 @@ func (r *Rule) parseConditions(words []string) ([]string, error) {
 		words = words[1:]
 	}
 	return words, err
+}
+
+// parseAction reads the action and its time, and returns the words behind them.
+func (r *Rule) parseAction(words []string) ([]string, error) {
+	if len(words) == 0 {
+		return nil, fmt.Errorf("no action")
+	}
+	r.Action = Action(words[0])
+	words = words[1:]
+	switch r.Action {
+	case Error, LateError, Fenced, Corrupt, Torn, Lost, Hang, Hold:
+		return words, nil
+	case Delay, Late:
+	default:
+		return nil, fmt.Errorf("no action %q", string(r.Action))
+	}
+	if len(words) == 0 {
+		return nil, fmt.Errorf("%s wants a time, such as 500ms", r.Action)
+	}
+	var err error
+	if r.For, err = time.ParseDuration(words[0]); err != nil || r.For < 0 {
+		return nil, fmt.Errorf("%s: no time: %q", r.Action, words[0])
+	}
+	return words[1:], nil
 }
 
 func number(s string, low, high int64) (int64, error) {

@@ -74,3 +74,27 @@ func (d *Device) trySector() int {
 		}
 	}
 }
+
+// Magic numbers of filesystems (linux/magic.h).
+const (
+	magicExt   = 0xef53
+	magicXFS   = 0x58465342
+	magicBtrfs = 0x9123683e
+)
+
+// atOnce reports whether the kernel gives what a ring submits to the device while it submits. Where it cannot, it puts
+// the operations into a queue of its own, where Op.Begin is not asked any more: such files are served by threads.
+func (d *Device) atOnce() bool {
+	if d.block {
+		return true
+	}
+	var st unix.Statfs_t
+	if !d.direct || unix.Fstatfs(d.fd, &st) != nil {
+		return false
+	}
+	switch uint32(st.Type) {
+	case magicExt, magicXFS, magicBtrfs:
+		return true
+	}
+	return false
+}

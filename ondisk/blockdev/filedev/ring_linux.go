@@ -128,8 +128,8 @@ func (r *ring) close() {
 
 func (r *ring) run(ready chan<- error) {
 	defer close(r.done)
-	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine and takes the kernel's state along
-	u, err := newUring(uint32(r.d.opts.QueueDepth))
+	runtime.LockOSThread()                              // never unlocked: the thread ends with the goroutine and takes the kernel's state along
+	u, err := newUring(uint32(r.d.opts.QueueDepth) + 1) // one is for the poll
 	if err != nil {
 		ready <- err
 		return
@@ -191,11 +191,16 @@ func (r *ring) start() {
 	}
 	n := 0
 	for ; n < len(r.backlog) && len(r.free) > 0 && r.u.room() > 0; n++ {
+		op := r.backlog[n]
+		r.backlog[n] = blockdev.Op{}
+		if !op.MayBegin() {
+			op.Done(blockdev.ErrNotBegun)
+			continue
+		}
 		i := r.free[len(r.free)-1]
 		r.free = r.free[:len(r.free)-1]
-		r.slots[i] = slot{op: r.backlog[n], busy: true}
+		r.slots[i] = slot{op: op, busy: true}
 		r.push(i)
-		r.backlog[n] = blockdev.Op{}
 	}
 	r.backlog = r.backlog[n:]
 }
@@ -254,9 +259,14 @@ func (r *ring) complete(c cqe) {
 	}
 }
 
-// again goes on with a short transfer. Threads do it where the submission queue has no room, which only happens
-// when the kernel did not take earlier submissions.
+// again goes on with a short transfer, if it still may. Threads do it where the submission queue has no room, which
+// only happens when the kernel did not take earlier submissions.
 func (r *ring) again(i int) {
+	if !r.slots[i].op.MayBegin() {
+		op := r.release(i)
+		op.Done(blockdev.ErrNotBegun)
+		return
+	}
 	if r.u.room() > 1 { // one is for the poll
 		r.push(i)
 		return

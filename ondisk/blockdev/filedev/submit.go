@@ -11,7 +11,8 @@ type closingSubmitter interface {
 	close() // waits for what was submitted
 }
 
-// Submit starts the operations on io_uring, or on threads where io_uring is refused. The first call decides.
+// Submit starts the operations on io_uring, or on threads where io_uring is refused or would queue writes. The first
+// call decides.
 func (d *Device) Submit(ops []blockdev.Op) { d.asyncIO().Submit(ops) }
 
 // SubmitsBy names the way of Submit: "io_uring" or "threads".
@@ -21,7 +22,7 @@ func (d *Device) asyncIO() closingSubmitter {
 	d.submitOnce.Do(func() {
 		t := newThreads(d)
 		d.submitter = t
-		if d.opts.NoUring {
+		if d.opts.NoUring || !d.atOnce() {
 			return
 		}
 		if r, err := startRing(d, t); err == nil {
