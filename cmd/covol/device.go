@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/covol/covol/cluster"
-	"github.com/covol/covol/iscsi/initiator"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev/filedev"
 	"github.com/covol/covol/ondisk/volume"
@@ -37,7 +35,7 @@ func (d fileDevice) onlyHere() bool               { return !d.IsBlock() || isLoo
 
 // openDevice opens a device and says what to do if that fails.
 func openDevice(path string, o filedev.Options) (device, error) {
-	if strings.HasPrefix(path, initiator.Scheme) {
+	if isRemote(path) {
 		return openRemote(path)
 	}
 	o.OneHost = o.OneHost || isLoop(path)

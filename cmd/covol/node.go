@@ -75,7 +75,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	c.Network, c.OnView, c.OnReplay = n.peers.start, n.peers.onView, n.replayed
 	c.OnBegun, c.OnEvent = n.up.Store, n.happened
 	if n.Node, err = member.Start(ctx, c); err != nil {
-		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
+		return joinHint(fmt.Errorf("%s: %w", shown(n.cfg.Device), err))
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 		return err
 	}
 	if n.note != nil {
-		n.cfg.Log.Warn("volume on a copy of its superblock", "device", n.cfg.Device, "note", n.note.String())
+		n.cfg.Log.Warn("volume on a copy of its superblock", "device", shown(n.cfg.Device), "note", n.note.String())
 	}
 	return nil
 }

@@ -29,6 +29,16 @@ func (d remoteDevice) onlyHere() bool {
 	return err == nil && ip != nil && ip.IsLoopback()
 }
 
+func isRemote(path string) bool { return strings.HasPrefix(path, initiator.Scheme) }
+
+// shown is how a device is shown to people: without a password.
+func shown(path string) string {
+	if u, err := initiator.ParseURL(path); err == nil {
+		return u.String()
+	}
+	return path
+}
+
 func openRemote(path string) (device, error) {
 	isid, err := randomISID()
 	if err != nil {
