@@ -96,6 +96,10 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 	if n.super, n.note, err = openSuper(ctx, n.data); err != nil {
 		return err
 	}
+	if remote, ok := n.data.(remoteDevice); ok {
+		ask := n.mayRepeat
+		remote.begin.Store(&ask)
+	}
 	if n.note != nil {
 		n.cfg.Log.Warn("volume on a copy of its superblock", "device", shown(n.cfg.Device), "note", n.note.String())
 	}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/iscsi/initiator"
@@ -17,7 +19,10 @@ import (
 )
 
 // remoteDevice is a logical unit of an iSCSI target. It has no locks of the host: hosts share it.
-type remoteDevice struct{ *initiator.Device }
+type remoteDevice struct {
+	*initiator.Device
+	begin *atomic.Pointer[func(write bool) error] // asked before anything is sent again
+}
 
 func (d remoteDevice) Path() string                 { return d.URL() }
 func (d remoteDevice) hostLocks() cluster.HostLocks { return nil }
@@ -44,13 +49,20 @@ func openRemote(path string) (device, error) {
 	if err != nil {
 		return nil, err
 	}
+	begin := new(atomic.Pointer[func(bool) error])
 	dev, err := initiator.Open(context.Background(), path, initiator.Options{
 		Name: initiatorName(), ISID: isid, Clock: sched.Real{}, Random: rand.Reader, Log: slog.Default(),
+		Begin: func(write bool) error {
+			if ask := begin.Load(); ask != nil {
+				return (*ask)(write)
+			}
+			return nil
+		},
 	})
 	var refused *initiator.LoginError
 	switch {
 	case err == nil:
-		return remoteDevice{dev}, nil
+		return remoteDevice{dev, begin}, nil
 	case errors.Is(err, initiator.ErrURL):
 		return nil, hint(err, "Such as iscsi://127.0.0.1:3260/%slun.img/0", targetPrefix)
 	case errors.As(err, &refused) && refused.Status == pdu.LoginAuthFailed:
@@ -82,4 +94,31 @@ func randomISID() (uint64, error) {
 		return 0, err
 	}
 	return 0x800000000000 | binary.BigEndian.Uint64(b[:])&0xffffffffff, nil
+}
+
+const (
+	repeatLook = 20 * time.Millisecond
+	repeatTime = 30 * time.Second
+)
+
+// mayRepeat is asked before the data path sends a write again that an earlier connection may have carried: it waits until
+// the lease has room for a write, as the gate did when the write was new, and refuses once the node has lost the volume.
+func (n *node) mayRepeat(write bool) error {
+	if !write {
+		return nil
+	}
+	profile := n.super.Profile
+	for begun := time.Now(); time.Since(begun) < repeatTime; time.Sleep(repeatLook) {
+		m := n.up.Load()
+		if m == nil {
+			return nil // not joined: nothing of its lease is used
+		}
+		if err := m.Lost(); err != nil {
+			return err
+		}
+		if m.Status().LeaseLeft >= max(0, min(profile.IOBound, profile.Lease-3*profile.Heartbeat)) {
+			return nil
+		}
+	}
+	return errors.New("no lease to send a write again")
 }

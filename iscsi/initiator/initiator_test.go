@@ -229,7 +229,7 @@ func TestCutsUnderLoad(t *testing.T) {
 	l := newLab(t, mem(4<<20), nil)
 	c := &cutter{}
 	d := l.open(1, func(o *initiator.Options) { o.Dial = c.dial })
-	const writers, rounds = 8, 60
+	const writers, rounds = 8, 20
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for w := range writers {
@@ -250,7 +250,7 @@ func TestCutsUnderLoad(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 				c.cut()
 			}
 		}

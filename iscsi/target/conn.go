@@ -255,6 +255,8 @@ func (c *conn) watch() (stop func()) {
 			cancel = o.Clock.AfterFunc(every, look)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	cancel = o.Clock.AfterFunc(every, look)
 	return func() {
 		mu.Lock()
