@@ -27,7 +27,8 @@ type Options struct {
 	Log    *slog.Logger
 	Dial   func(ctx context.Context, portal string) (net.Conn, error) // nil is TCP
 
-	// Begin is asked before an operation that was sent is sent again; its error ends the operation. nil allows all.
+	// Begin is asked before an operation is sent again, or is sent first after it has waited; its error ends the
+	// operation. nil allows all. Operations of Submit that have a Begin of their own ask that instead, every time.
 	Begin func(write bool) error
 	// Attention is told of unit attentions. It must not wait for operations of the device. nil ignores them.
 	Attention func(scsi.Code)

@@ -4,7 +4,8 @@
 // An operation is queued, sent, and finished. When the connection breaks, the next portal is tried, and the login takes
 // the place of the old session: the target has then ended all that was sent before (RFC 7143 6.3.5), so nothing old can
 // land behind what is sent again. Reads, writes of the same bytes, flushes and unmaps are sent again; before that
-// Options.Begin is asked, as the right to write may have gone in the meantime. A COMPARE AND WRITE whose answer was lost
+// blockdev.Op.Begin, or for the blocking methods Options.Begin, is asked, as the right to write may have gone in the
+// meantime. A COMPARE AND WRITE whose answer was lost
 // is looked up on the medium, and reported as ErrUncertain where that cannot tell. A PERSISTENT RESERVE OUT whose
 // answer was lost is ErrUncertain: read the keys.
 //

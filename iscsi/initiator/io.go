@@ -13,7 +13,7 @@ import (
 
 // opError makes an error of package blockdev of what an operation ended with.
 func opError(name string, off, n int64, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, blockdev.ErrNotBegun) {
 		return err
 	}
 	class := blockdev.ErrMedium
@@ -129,7 +129,7 @@ func (d *Device) startAll(ops []*op, done func(error)) {
 func (d *Device) commands(o blockdev.Op) ([]*op, error) {
 	switch o.Kind {
 	case blockdev.OpFlush:
-		return []*op{{cdb: []byte{0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0}, repeatable: true}}, nil
+		return []*op{{cdb: []byte{0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0}, repeatable: true, begin: o.Begin}}, nil
 	case blockdev.OpRead, blockdev.OpWrite:
 	default:
 		return nil, fmt.Errorf("%v: %w", o.Kind, blockdev.ErrRange)
@@ -140,7 +140,7 @@ func (d *Device) commands(o blockdev.Op) ([]*op, error) {
 	var all []*op
 	for p, off := o.Buf, o.Off; len(p) > 0; {
 		n := min(len(p), d.limits.transfer)
-		c := &op{repeatable: true}
+		c := &op{repeatable: true, begin: o.Begin}
 		if o.Kind == blockdev.OpRead {
 			c.cdb, c.read = d.rw16(0x88, false, off, int64(n)), p[:n:n]
 		} else {

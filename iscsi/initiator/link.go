@@ -166,24 +166,16 @@ func (l *link) next() (o *outgoing, refused []*op) {
 		p := d.queue[0]
 		d.queue[0] = nil
 		d.queue = d.queue[1:]
-		if p.sent && d.o.Begin != nil && !p.first {
-			d.mu.Unlock()
-			err := d.o.Begin(len(p.write) > 0)
-			d.mu.Lock()
-			if err != nil {
-				p.err = err
-				refused = append(refused, p)
-				continue
-			}
-			if l.ctx.Err() != nil {
-				d.queue = append([]*op{p}, d.queue...)
-				return nil, refused
-			}
-		}
-		if d.o.Clock.Now() >= p.deadline {
-			p.err = ErrTimeout
+		d.mu.Unlock()
+		p.err = d.admit(p)
+		d.mu.Lock()
+		if p.err != nil {
 			refused = append(refused, p)
 			continue
+		}
+		if l.ctx.Err() != nil {
+			d.queue = append([]*op{p}, d.queue...)
+			return nil, refused
 		}
 		return l.commandLocked(p), refused
 	}

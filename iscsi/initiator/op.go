@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/covol/covol/iscsi/scsi"
+	"github.com/covol/covol/ondisk/blockdev"
 )
 
 // op is a SCSI command. It belongs to the queue, to a link, or is finished.
@@ -18,6 +19,7 @@ type op struct {
 	repeatable bool   // may be sent again after a lost answer
 	first      bool   // goes before all others and while the unit is not proved to be the same
 	deadline   time.Duration
+	begin      func() bool // asked before each sending; nil is Options.Begin
 	done       func(*op)
 
 	// GUARDED_BY(d.mu) until it is finished.
@@ -192,4 +194,25 @@ func (p *op) outcome() error {
 func isSense(err error, key scsi.Key) bool {
 	var e *StatusError
 	return errors.As(err, &e) && e.Status == scsi.CheckCondition && e.Sense.Key == key
+}
+
+// freshTime is how long an operation may have waited in the queue and still be as good as just submitted.
+const freshTime = 50 * time.Millisecond
+
+// admit says whether p may be sent now.
+func (d *Device) admit(p *op) error {
+	switch {
+	case p.begin != nil:
+		if !p.begin() {
+			return blockdev.ErrNotBegun
+		}
+	case d.o.Begin != nil && !p.first && (p.sent || d.o.Clock.Now() > p.deadline-d.o.OpTime+freshTime):
+		if err := d.o.Begin(len(p.write) > 0); err != nil {
+			return err
+		}
+	}
+	if d.o.Clock.Now() >= p.deadline {
+		return ErrTimeout
+	}
+	return nil
 }
