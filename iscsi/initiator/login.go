@@ -143,29 +143,26 @@ func (s *loginSession) exchange(pairs []pdu.Pair, transit bool) (*pdu.Header, []
 	if err := l.w.Flush(); err != nil {
 		return nil, nil, err
 	}
-	var text []byte
-	for {
-		h, _, err := l.r.Header()
-		if err != nil {
-			return nil, nil, fmt.Errorf("login: %w", err)
-		}
-		data, err := l.r.All()
-		if err != nil {
-			return nil, nil, fmt.Errorf("login: %w", err)
-		}
-		if h.Op() != pdu.OpLoginReply {
-			return nil, nil, fmt.Errorf("%w: %v during login", pdu.ErrMalformed, h.Op())
-		}
-		if status := pdu.LoginStatus(h.Get(pdu.StatusClass)<<8 | h.Get(pdu.StatusDetail)); status != pdu.LoginSuccess {
-			return nil, nil, &LoginError{status}
-		}
-		l.expStatSN, l.maxCmdSN = h.U32(pdu.StatSN)+1, h.U32(pdu.MaxCmdSN)
-		if text = append(text, data...); h.Has(pdu.Continue) || len(text) > pdu.MaxText {
-			return nil, nil, fmt.Errorf("%w: the target's login text", pdu.ErrTooLong)
-		}
-		answer, err := pdu.ParseText(text)
-		return h, answer, err
+	h, _, err := l.r.Header()
+	if err != nil {
+		return nil, nil, fmt.Errorf("login: %w", err)
 	}
+	text, err := l.r.All()
+	if err != nil {
+		return nil, nil, fmt.Errorf("login: %w", err)
+	}
+	if h.Op() != pdu.OpLoginReply {
+		return nil, nil, fmt.Errorf("%w: %v during login", pdu.ErrMalformed, h.Op())
+	}
+	if status := pdu.LoginStatus(h.Get(pdu.StatusClass)<<8 | h.Get(pdu.StatusDetail)); status != pdu.LoginSuccess {
+		return nil, nil, &LoginError{status}
+	}
+	l.expStatSN, l.maxCmdSN = h.U32(pdu.StatSN)+1, h.U32(pdu.MaxCmdSN)
+	if h.Has(pdu.Continue) { // all that a target has to say fits one PDU
+		return nil, nil, fmt.Errorf("%w: the target's login text", pdu.ErrTooLong)
+	}
+	answer, err := pdu.ParseText(text)
+	return h, answer, err
 }
 
 // security takes one step of authentication and returns what to say next, and whether to go on to the next stage.
