@@ -66,7 +66,7 @@ func (n *Node) turn(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if n.foundClaim(im) {
+	if n.foundClaim(ctx, im) {
 		return true, nil
 	}
 	if err := n.finishVote(ctx, im); err != nil {
@@ -293,7 +293,7 @@ func (n *Node) lock(b int64) error {
 }
 
 // foundClaim finds a claim of ours that was reported as an error and took effect all the same.
-func (n *Node) foundClaim(im *image) bool {
+func (n *Node) foundClaim(ctx context.Context, im *image) bool {
 	if n.currentRenewer() != nil {
 		return false
 	}
@@ -304,6 +304,10 @@ func (n *Node) foundClaim(im *image) bool {
 		}
 		if n.lock(int64(try.id.Slot)) != nil {
 			continue // left to be found dead
+		}
+		if err := n.register(ctx, try.id); err != nil { // a later try has put another life in its place
+			n.cfg.Log.Warn("claim that took effect is not used", "node", n.cfg.Name, "slot", try.id.Slot, "err", err)
+			continue
 		}
 		n.begin(try.id, im.slots[try.id.Slot].raw, s)
 		return true

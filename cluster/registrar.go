@@ -21,10 +21,14 @@ func (n *Node) registrars(fn func(fence.Registrar) error) error {
 	return nil
 }
 
-// register makes the life that is about to claim a slot known at the storage.
+// register makes the life that is about to claim a slot, or has claimed it without knowing, known at the storage.
 func (n *Node) register(ctx context.Context, id view.NodeID) error {
 	me := fence.Self{NodeID: id, Volume: n.cfg.Super.UUID, Name: n.cfg.Name}
-	return n.registrars(func(r fence.Registrar) error { return r.Register(ctx, me) })
+	err := n.registrars(func(r fence.Registrar) error { return r.Register(ctx, me) })
+	if errors.Is(err, fence.ErrFenced) {
+		n.withdraw(Reason{CauseFenced, err.Error()})
+	}
+	return err
 }
 
 // checkFenced asks the storage whether this node has been put out, and ends its life then.

@@ -41,12 +41,13 @@ var layers = map[string][]string{
 	"dlm/simnet": {"dlm", "dlm/wire", "cluster/view", "ondisk/sched/..."},
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
-	"journal":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
-	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence", "cluster/paxos"},
-	"cluster/reach":    {},
-	"cluster/fence":    {"cluster/view"},
-	"cluster/paxos":    {"ondisk", "ondisk/blockdev", "ondisk/sched"},
-	"cluster/watchdog": {},
+	"journal":                   {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
+	"cluster":                   {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence", "cluster/paxos"},
+	"cluster/reach":             {},
+	"cluster/fence":             {"cluster/view"},
+	"cluster/fence/reservation": {"cluster/fence", "cluster/view", "ondisk/blockdev"},
+	"cluster/paxos":             {"ondisk", "ondisk/blockdev", "ondisk/sched"},
+	"cluster/watchdog":          {},
 
 	// Who may talk, and who seems to be there. Neither knows the disk, which decides.
 	"cluster/pki":  {},
@@ -66,6 +67,7 @@ var layers = map[string][]string{
 	"iscsi/scsi":      {"ondisk/blockdev"},
 	"iscsi/store":     {"ondisk/blockdev", "ondisk/blockdev/filedev"},
 	"iscsi/initiator": {"iscsi/pdu", "iscsi/chap", "iscsi/scsi", "ondisk/blockdev", "ondisk/sched"},
+	"iscsi/reserve":   {"iscsi/initiator", "iscsi/scsi", "cluster/fence/reservation"},
 	"iscsi/target":    {"iscsi/pdu", "iscsi/chap", "iscsi/scsi", "ondisk/blockdev", "ondisk/sched"},
 
 	"bench/...":       {"..."},

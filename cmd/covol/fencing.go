@@ -4,23 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/cluster/fence"
+	"github.com/covol/covol/cluster/fence/reservation"
 	"github.com/covol/covol/cluster/watchdog"
 	"github.com/covol/covol/member"
 )
 
 // Words of --fence.
 const (
-	fenceAuto    = "auto"
-	fenceHost    = "host"
-	fenceLease   = fence.LeaseName
-	fenceCommand = "command="
+	fenceAuto        = "auto"
+	fenceHost        = "host"
+	fenceReservation = reservation.Name
+	fenceLease       = fence.LeaseName
+	fenceCommand     = "command="
 )
 
-const fenceWant = "Want auto, or host, lease, command=PATH, best first, with commas between; docs/fencing.md explains them."
+const fenceWant = "Want auto, or host, reservation, lease, command=PATH, best first, with commas between; docs/fencing.md explains them."
 
 // fencing is how a node proves others dead: the words of --fence. None means auto.
 type fencing []string
@@ -39,7 +42,7 @@ func (f fencing) check() error {
 			}
 		case word == fenceAuto && len(f) > 1:
 			return hint(fmt.Errorf("--fence: %s stands alone", word), fenceWant)
-		case word != fenceAuto && word != fenceHost && word != fenceLease:
+		case word != fenceAuto && word != fenceHost && word != fenceReservation && word != fenceLease:
 			return hint(fmt.Errorf("--fence %q", word), fenceWant)
 		}
 		seen[word] = true
@@ -60,13 +63,17 @@ func checkExecutable(path string) error {
 
 // choose puts the methods into c. Without the locks of the host among them the node takes none and publishes no ids of
 // its host: it is to others as if it had a host of its own.
-func (f fencing) choose(c *member.Config, locks cluster.HostLocks) error {
+func (f fencing) choose(c *member.Config, locks cluster.HostLocks, pr registrations) error {
 	words := f
-	if len(words) == 0 || words[0] == fenceAuto {
-		words = fencing{fenceHost, fenceLease}
-		if locks == nil {
-			words = words[1:]
+	if f.auto() {
+		words = nil
+		if locks != nil {
+			words = append(words, fenceHost)
 		}
+		if pr.method != nil {
+			words = append(words, fenceReservation)
+		}
+		words = append(words, fenceLease)
 	}
 	for _, word := range words {
 		switch path, command := strings.CutPrefix(word, fenceCommand); {
@@ -77,12 +84,21 @@ func (f fencing) choose(c *member.Config, locks cluster.HostLocks) error {
 		case word == fenceHost:
 			c.Host = locks
 			c.Fencing = append(c.Fencing, fence.HostLock{Locks: locks, Host: c.Machine.Host, Boot: c.Machine.Boot})
+		case word == fenceReservation && pr.method == nil:
+			return hint(fmt.Errorf("--fence reservation: %w", pr.why), "Use --fence auto.")
+		case word == fenceReservation:
+			c.Fencing = append(c.Fencing, pr.method)
 		default:
 			c.Fencing = append(c.Fencing, fence.Lease{Wait: c.Super.Profile.Wait()})
 		}
 	}
+	if pr.method != nil && !slices.Contains(words, fenceReservation) {
+		c.Fencing = append(c.Fencing, reservation.Present{Reservation: pr.method})
+	}
 	return nil
 }
+
+func (f fencing) auto() bool { return len(f) == 0 || f[0] == fenceAuto }
 
 // watchdogOf is the watchdog of --watchdog, nil for none.
 func watchdogOf(path string) cluster.Watchdog {

@@ -19,7 +19,7 @@ func TestFencingWords(t *testing.T) {
 	agent, text := filepath.Join(dir, "fence_x"), filepath.Join(dir, "text")
 	require.NoError(t, os.WriteFile(agent, []byte("#!/bin/sh\n"), 0o700))
 	require.NoError(t, os.WriteFile(text, nil, 0o600))
-	for _, words := range []fencing{{}, {"auto"}, {"lease"}, {"host", "command=" + agent}, {"host", "command=" + agent, "lease"}} {
+	for _, words := range []fencing{{}, {"auto"}, {"lease"}, {"reservation", "lease"}, {"host", "command=" + agent}, {"host", "command=" + agent, "lease"}} {
 		require.NoError(t, words.check(), words)
 	}
 	for _, words := range []fencing{{"auto", "lease"}, {"lease", "lease"}, {"scsi"}, {""}, {"command="}, {"command=" + dir}, {"command=" + text}} {
@@ -28,7 +28,7 @@ func TestFencingWords(t *testing.T) {
 
 	names := func(words fencing) (out []string, host bool) {
 		c := member.Config{Super: &ondisk.Super{Profile: ondisk.Profiles[0]}}
-		require.NoError(t, words.choose(&c, &filedev.Device{}))
+		require.NoError(t, words.choose(&c, &filedev.Device{}, registrations{why: errNoReservations}))
 		for _, m := range c.Fencing {
 			out = append(out, m.Name())
 		}

@@ -46,9 +46,17 @@ func (o *fsckOptions) repairDevice(ctx context.Context, path string) (rep *check
 	if err != nil {
 		return nil, err
 	}
+	tool, err := enterReserved(ctx, super.UUID, o.say, devs[1], devs[0])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	defer func() { err = leaveReserved(ctx, tool, err) }()
 	hold, err := o.take(ctx, devs[1], super)
 	if err != nil {
 		return nil, err
+	}
+	if err := clearReserved(ctx, tool, o.say); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), hold.Release(context.WithoutCancel(ctx), false))
 	}
 	bar := newProgress(o.err)
 	defer bar.done()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covol/covol/cluster/fence/reservation"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev/filedev"
 	"github.com/covol/covol/ondisk/mkfs"
@@ -75,37 +76,56 @@ func (o *mkfsOptions) run(ctx context.Context, a []string) error {
 	defer dev.Close()
 	bar := newProgress(o.err)
 	defer bar.done()
+	var tool *reservation.Tool
 	super, err := mkfs.Format(ctx, dev, mkfs.Options{
 		Label: o.label, ClusterSize: uint32(min(o.clusterSize, 1<<32-1)), Slots: o.slots, JournalBytes: int64(o.journalSize),
 		Profile: o.profile, Force: o.force, NoDiscard: o.noDiscard,
-		InUse:    func() error { return o.inUse(ctx, dev) },
+		InUse: func() (err error) {
+			tool, err = o.inUse(ctx, dev)
+			return err
+		},
 		Progress: func(done, total int64) { bar.update("format", done, total) },
 	})
 	bar.done()
-	if err != nil {
+	if err = leaveReserved(ctx, tool, err); err != nil {
 		return mkfsHint(shown(path), fmt.Errorf("mkfs %s: %w", shown(path), err))
 	}
 	return o.print(shown(path), super)
 }
 
-// inUse refuses a volume that any node may have mounted. A device without a volume is nobody's.
-func (o *mkfsOptions) inUse(ctx context.Context, dev device) error {
+// inUse refuses a volume that any node may have mounted. A device without a volume is nobody's, unless it is reserved. The
+// tool that it returns, even with an error, is registered.
+func (o *mkfsOptions) inUse(ctx context.Context, dev device) (*reservation.Tool, error) {
+	say := func(s string) { fmt.Fprintln(o.err, "covol:", s) }
+	var uuid [16]byte
 	super, _, err := volume.Open(ctx, dev)
-	if err != nil {
-		return nil // Format itself looks at what is there
+	if err == nil { // else Format itself looks at what is there
+		uuid = super.UUID
+		names, err := inUseBy(ctx, dev, super, say)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) > 0 {
+			return nil, fmt.Errorf("mounted by %s", strings.Join(names, ", "))
+		}
 	}
-	names, err := inUseBy(ctx, dev, super, func(s string) { fmt.Fprintln(o.err, "covol:", s) })
-	if err != nil {
-		return err
+	tool, err := enterReserved(ctx, uuid, say, dev)
+	if err != nil || tool == nil {
+		return tool, err
 	}
-	if len(names) > 0 {
-		return fmt.Errorf("mounted by %s", strings.Join(names, ", "))
+	if super == nil && !o.force {
+		return tool, errReserved
 	}
-	return nil
+	return tool, clearReserved(ctx, tool, say)
 }
+
+// errReserved is a unit without a volume that somebody has reserved.
+var errReserved = errors.New("the unit is reserved, and not known by whom")
 
 func mkfsHint(path string, err error) error {
 	switch {
+	case errors.Is(err, errReserved):
+		return hint(err, "If nobody uses it: covol mkfs --force %s", path)
 	case errors.Is(err, mkfs.ErrInUse):
 		return hint(err, "Unmount it on every node first (covol umount DIR); --force does not override this.")
 	case errors.Is(err, mkfs.ErrOccupied):

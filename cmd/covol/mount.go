@@ -58,7 +58,7 @@ between nodes of one host, and elsewhere with --insecure only.`,
 	f.BoolVar(&o.oneHost, "one-host", false, "no other host sees this block device, so locks of this host's kernel decide (files and loop devices: always so)")
 	addStateDir(cmd, &o.stateDir)
 	o.security.add(cmd)
-	f.StringSliceVar(&o.fence, "fence", []string{fenceAuto}, "how to prove that a silent node is dead, best first: auto, or METHOD[,METHOD] of host, lease, command=PATH")
+	f.StringSliceVar(&o.fence, "fence", []string{fenceAuto}, "how to prove that a silent node is dead, best first: auto, or METHOD[,METHOD] of host, reservation, lease, command=PATH")
 	f.StringVar(&o.watchdog, "watchdog", "", "hardware watchdog, such as /dev/watchdog0: resets this host if the node hangs or loses its lease")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"auto", "bazil", "uring"}, cobra.ShellCompDirectiveNoFileComp))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/cmd/covol/internal/events"
+	"github.com/covol/covol/iscsi/reserve"
 	"github.com/covol/covol/member"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev/filedev"
@@ -48,6 +49,7 @@ type node struct {
 	data  device
 	io    *counted // over data
 	views disk     // over beat
+	weak  string   // why there is no fencing by reservations where there might be; set before joining
 	peers *peers
 	up    atomic.Pointer[member.Node] // Node, while it joins already
 }
@@ -75,7 +77,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	if err := n.peers.probe(ctx); err != nil {
 		return err
 	}
-	c, err := n.memberConfig(n.peers.addr)
+	c, err := n.memberConfig(ctx, n.peers.addr)
 	if err != nil {
 		return err
 	}
@@ -115,7 +117,7 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 }
 
 // memberConfig is the part of the wiring that all uses of a volume share.
-func (n *node) memberConfig(addr string) (member.Config, error) {
+func (n *node) memberConfig(ctx context.Context, addr string) (member.Config, error) {
 	machine, err := cluster.LocalMachine()
 	if err != nil {
 		return member.Config{}, err
@@ -124,7 +126,15 @@ func (n *node) memberConfig(addr string) (member.Config, error) {
 		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Machine: machine,
 		Sched: sched.Real{}, Log: n.cfg.Log, Watchdog: watchdogOf(n.cfg.Watchdog), OnWithdraw: n.cfg.OnWithdraw,
 	}
-	return c, n.cfg.Fence.choose(&c, n.beat.hostLocks())
+	pr, err := registrationsOf(ctx, n.beat, n.data)
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", shown(n.cfg.Device), err)
+	}
+	if n.cfg.Fence.auto() && errors.Is(pr.why, reserve.ErrUnfit) {
+		n.weak = pr.why.Error()
+		n.cfg.Log.Warn("fencing by the lease alone", "device", shown(n.cfg.Device), "why", n.weak)
+	}
+	return c, n.cfg.Fence.choose(&c, n.beat.hostLocks(), pr)
 }
 
 func joinHint(err error) error {

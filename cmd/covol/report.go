@@ -59,8 +59,9 @@ type clusterReport struct {
 	DiskEpoch   uint64         `json:"disk_epoch"`
 	LeaseAgeMS  float64        `json:"lease_age_ms"` // since the renewal that it counts from
 	LeaseLeftMS float64        `json:"lease_left_ms"`
-	Fencing     []string       `json:"fencing"`              // methods in use, best first
-	LastProof   string         `json:"last_proof,omitempty"` // method of the latest death that this node has proven
+	Fencing     []string       `json:"fencing"`                // methods in use, best first
+	FencingNote string         `json:"fencing_note,omitempty"` // why there is no fencing by reservations
+	LastProof   string         `json:"last_proof,omitempty"`   // method of the latest death that this node has proven
 	Watchdog    string         `json:"watchdog,omitempty"`
 	Views       string         `json:"views"` // how they are agreed on
 	Heartbeat   string         `json:"heartbeat_error,omitempty"`
@@ -197,7 +198,7 @@ func (n *node) volumeReport() volumeReport {
 func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 	r := &clusterReport{
 		Epoch: uint64(st.View.Epoch), DiskEpoch: uint64(st.DiskEpoch), LeaseAgeMS: millis(st.LeaseAge), LeaseLeftMS: millis(st.LeaseLeft),
-		Fencing: st.Fencing, LastProof: st.Fenced, Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
+		Fencing: st.Fencing, FencingNote: n.weak, LastProof: st.Fenced, Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
 		Secured: n.cfg.Secure.String(), Gossip: n.peers.gossipReport(),
 		Members: []memberReport{}, Waits: []waitReport{}, Victims: []victimReport{},
 	}

@@ -148,6 +148,9 @@ func (c *clusterReport) print(w io.Writer, r *statusReport) {
 	if c.LastProof != "" {
 		fmt.Fprintf(w, "; the last death was proven by %s", c.LastProof)
 	}
+	if c.FencingNote != "" {
+		fmt.Fprintf(w, "; no reservation: %s", c.FencingNote)
+	}
 	fmt.Fprintln(w)
 	fmt.Fprintf(w, "network    %s; gossip: %s\n", c.Secured, rumours(c.Gossip))
 	if c.Watchdog != "" {

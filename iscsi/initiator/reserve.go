@@ -19,7 +19,11 @@ type Reservation struct {
 type Capabilities struct {
 	CanPersist bool // PTPL_C: APTPL may be asked for
 	Persists   bool // PTPL_A: it was
+	types      uint16
 }
+
+// Has reports whether the unit has reservations of type t. One that does not tell its types is taken to have all.
+func (c Capabilities) Has(t scsi.Type) bool { return c.types == 0 || c.types&(1<<t) != 0 }
 
 // reserveOut is a PERSISTENT RESERVE OUT. A lost answer is ErrUncertain.
 func (d *Device) reserveOut(ctx context.Context, action byte, kind scsi.Type, key, serviceKey uint64, persist bool) error {
@@ -117,5 +121,9 @@ func (d *Device) ReadCapabilities(ctx context.Context) (Capabilities, error) {
 	if err != nil {
 		return Capabilities{}, err
 	}
-	return Capabilities{CanPersist: p[2]&1 != 0, Persists: p[3]&1 != 0}, nil
+	c := Capabilities{CanPersist: p[2]&1 != 0, Persists: p[3]&1 != 0}
+	if p[3]&0x80 != 0 {
+		c.types = uint16(p[4]) | uint16(p[5]&1)<<8
+	}
+	return c, nil
 }
