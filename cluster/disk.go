@@ -65,6 +65,8 @@ func openDisk(ctx context.Context, c *Config) (*disk, error) {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return votes(), nil
+	case errors.Is(err, blockdev.ErrFenced) && c.registers():
+		// Refused, not unknown: others have reserved the unit, and we are registered only with a claim.
 	case err != nil:
 		return nil, fmt.Errorf("try compare-and-write on the view block: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/covol/covol/cluster/fence"
 	"github.com/covol/covol/cluster/view"
@@ -19,6 +20,11 @@ func (n *Node) registrars(fn func(fence.Registrar) error) error {
 		}
 	}
 	return nil
+}
+
+// registers reports whether this node makes itself known at the storage.
+func (c *Config) registers() bool {
+	return slices.ContainsFunc(c.Fencing, func(m fence.Method) bool { _, ok := m.(fence.Registrar); return ok })
 }
 
 // register makes the life that is about to claim a slot, or has claimed it without knowing, known at the storage.
