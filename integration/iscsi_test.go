@@ -272,7 +272,7 @@ func TestISCSITargetDies(t *testing.T) {
 	}
 	g := covolTarget(t, "512M")
 	bin := covolBin(t)
-	runTool(t, bin, "mkfs", "--profile", "fast", g.unit())
+	runTool(t, bin, "mkfs", g.unit()) // nodes that come back later than others by three heartbeats are fenced
 	dir := t.TempDir()
 	for _, n := range []string{"a", "b"} {
 		mountISCSI(t, g.unit(), filepath.Join(dir, n), n)
@@ -311,13 +311,14 @@ func TestISCSITargetDies(t *testing.T) {
 	runTool(t, bin, "fsck", "-n", g.unit())
 }
 
-func mountISCSI(t *testing.T, device, dir, name string) {
+// mountISCSI mounts in a process of its own, which it returns.
+func mountISCSI(t *testing.T, device, dir, name string, flags ...string) *exec.Cmd {
 	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("SKIP: no /dev/fuse")
 	}
 	require.NoError(t, os.Mkdir(dir, 0o755))
-	c := exec.Command(covolBin(t), "mount", device, dir, "--node", name, "--log-level", "error")
+	c := exec.Command(covolBin(t), append([]string{"mount", device, dir, "--node", name, "--log-level", "error"}, flags...)...)
 	out, err := c.StdoutPipe()
 	require.NoError(t, err)
 	c.Stderr = os.Stderr
@@ -330,4 +331,5 @@ func mountISCSI(t *testing.T, device, dir, name string) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
 	require.Contains(t, line, "mounted")
+	return c
 }
