@@ -8,7 +8,7 @@
 //	Lease      the victim's heartbeat has not changed for W: its own lease has ended. Always possible, never at once.
 //	a person   somebody who has looked says so (Node.Fence of package cluster); not a Method, nobody asks him.
 //
-// A reservation at the storage is a Method and a Registrar: its Prove first makes sure that the victim cannot write
+// A reservation at the storage (package reservation) is a Method and a Registrar: its Prove first makes sure that the victim cannot write
 // (PREEMPT AND ABORT of its key) and then proves it (the key is gone), its Register puts our own key there before the first
 // write of a life, and its Check notices that our key is gone.
 //
