@@ -207,6 +207,12 @@ type nodeStatus struct {
 			Recovering bool   `json:"recovering"`
 			Member     bool   `json:"member"`
 		} `json:"members"`
+		Victims []struct {
+			Name     string   `json:"name"`
+			ForMS    float64  `json:"for_ms"`
+			AtMostMS *float64 `json:"at_most_ms"`
+			Tries    []string `json:"tries"`
+		} `json:"victims"`
 	} `json:"cluster"`
 }
 
