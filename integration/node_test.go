@@ -211,9 +211,6 @@ type nodeStatus struct {
 }
 
 // counters are the counters of status.
-// out reports whether the node can use the volume no more: by itself, or because others have put it out.
-func (s nodeStatus) out() bool { return s.State == "withdrawn" || s.State == "fenced" }
-
 func (n *node) counters() map[string]float64 {
 	t := n.lab.t
 	t.Helper()
