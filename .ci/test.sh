@@ -19,9 +19,14 @@ go tool staticcheck ./...
 step "build"
 make --no-print-directory build
 
-step "tests, with the race detector, and the quick ones on one processor"
+# Simulations replay one procedure at a time: under the race detector few of their seeds are enough, the many run without.
+step "tests: with the race detector, many seeds of the simulations, and the quick ones on one processor"
 go build -o bin/testsum ./cmd/testsum
+simulations="./cluster ./cluster/paxos ./fs ./ondisk/check ./integration/sim"
+others=$(go list ./... | grep -vxF "$(go list $simulations)" | tr '\n' ' ')
 bin/testsum -limit 75m \
-	-pass "race: -race -timeout 20m ./..." \
+	-pass "race: -race -timeout 25m $others" \
+	-pass "race, few seeds: -race -short -timeout 15m $simulations" \
+	-pass "simulations: -timeout 15m $simulations" \
 	-pass "one processor: GOMAXPROCS=1 -short -timeout 5m ./ondisk/layout ./ondisk ./ondisk/sched/... ./dlm/... ./fs/fusefs/... ./cmd/..."
 echo "took $((SECONDS - start)) s"

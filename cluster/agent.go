@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/covol/covol/cluster/paxos"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
@@ -16,6 +17,8 @@ import (
 type agent struct {
 	claims []claimTry // claims whose outcome is not known
 	poke   bool       // we changed the view: tell the others once we know it ourselves
+
+	register *paxos.Register // our part in the votes, nil with compare-and-write and before our claim
 
 	checked time.Duration // when the storage was asked whether we are fenced
 }
@@ -65,6 +68,9 @@ func (n *Node) turn(ctx context.Context) (again bool, err error) {
 	}
 	if n.foundClaim(im) {
 		return true, nil
+	}
+	if err := n.finishVote(ctx, im); err != nil {
+		return false, err
 	}
 	more, err := n.handle(ctx, looked{im})
 	if err == nil {
@@ -161,6 +167,9 @@ func (n *Node) install(v view.View) {
 func (n *Node) leased() bool { return n.currentRenewer() == nil || n.gate.covers(n.gate.margin) }
 
 func (n *Node) swapSlot(ctx context.Context, e swapSlot) (bool, error) {
+	if n.disk.votes != nil {
+		return n.voteSlot(ctx, e)
+	}
 	if !n.leased() {
 		return false, nil
 	}
@@ -180,6 +189,9 @@ func (n *Node) swapSlot(ctx context.Context, e swapSlot) (bool, error) {
 }
 
 func (n *Node) swapView(ctx context.Context, e swapView) (bool, error) {
+	if n.disk.votes != nil {
+		return n.voteView(ctx, e.base, e.new, e.why)
+	}
 	if !n.leased() {
 		return false, nil
 	}
@@ -228,6 +240,9 @@ func (n *Node) pokeOthers() {
 
 // claimSlot takes the lock of the host and then the slot, in this order: nobody may ever see our claim without the lock.
 func (n *Node) claimSlot(ctx context.Context, e claimSlot) (bool, error) {
+	if p := n.cfg.Super.Profile; n.disk.votes != nil {
+		return n.claimByVote(ctx, e, p.IOBound+p.Guard)
+	}
 	if err := n.lock(int64(e.slot)); err != nil {
 		n.cfg.Log.Info("slot not claimed", "node", n.cfg.Name, "slot", e.slot, "err", err)
 		n.post(lockTaken{e.slot})
@@ -277,10 +292,9 @@ func (n *Node) lock(b int64) error {
 	return nil
 }
 
-// foundClaim finds a claim of ours that was reported as an error and took effect all the same. A plain write that came
-// late is not taken up: it may have hit the claim of another node, which must have time to notice.
+// foundClaim finds a claim of ours that was reported as an error and took effect all the same.
 func (n *Node) foundClaim(im *image) bool {
-	if n.currentRenewer() != nil || !n.disk.swaps() {
+	if n.currentRenewer() != nil {
 		return false
 	}
 	for _, try := range n.agent.claims {

@@ -151,6 +151,9 @@ func (c *core) take(now time.Duration, j view.Slot, out []effect) []effect {
 
 // checkPeer refuses times that differ from those of a node that is in.
 func (c *core) checkPeer(s *ondisk.Slot) error {
+	if s.Arbitration != c.arbitration {
+		return fmt.Errorf("%w: node %s in slot %d", ErrMixed, s.Name, s.Index)
+	}
 	if want := c.self(0, 0).Profile; s.Profile != want {
 		return fmt.Errorf("%w: node %s in slot %d uses %v ms, this one %v ms", ErrProfile, s.Name, s.Index, s.Profile, want)
 	}

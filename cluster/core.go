@@ -16,9 +16,10 @@ type core struct {
 	name, addr string
 	machine    Machine
 	profile    ondisk.Profile
-	swaps      bool // the device has compare-and-write
 	takeover   bool
-	methods    []fence.Method // of proving deaths; their Prove is the shell's to call
+
+	arbitration ondisk.Arbitration // how this node agrees on views
+	methods     []fence.Method     // of proving deaths; their Prove is the shell's to call
 
 	phase    phase
 	id       view.NodeID   // own life; Slot is view.NoSlot before the claim
@@ -116,9 +117,10 @@ type (
 		why  string
 	}
 	swapView struct {
-		old []byte
-		new *ondisk.View
-		why string
+		old  []byte
+		base *ondisk.View // that old holds
+		new  *ondisk.View
+		why  string
 	}
 	claimSlot struct { // take the lock of the slot, then swap
 		slot view.Slot
@@ -147,9 +149,9 @@ func (release) isEffect()   {}
 func (left) isEffect()      {}
 func (withdraw) isEffect()  {}
 
-func newCore(c *Config, swaps bool) *core {
+func newCore(c *Config) *core {
 	return &core{
-		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, swaps: swaps, takeover: !c.NoTakeover,
+		name: c.Name, addr: c.Addr, machine: c.Machine, profile: c.Super.Profile, takeover: !c.NoTakeover,
 		methods: c.Fencing, marks: map[view.NodeID]fence.Proof{}, deaths: map[view.NodeID]death{},
 		id: view.NodeID{Slot: view.NoSlot}, since: c.Sched.Now(), watch: make([]watch, c.Super.Slots),
 		locked: map[view.Slot]time.Duration{}, names: map[view.NodeID]view.Member{}, links: links{},

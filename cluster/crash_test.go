@@ -41,7 +41,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 						if testing.Short() && at > 12 && at%5 != 0 || *seedsFlag == 0 && at > 40 && at%3 != machine {
 							continue // with -seeds, every single one
 						}
-						if !crashAt(t, machine, after, at, sc.setup, sc.run) {
+						if !crashAt(t, true, machine, after, at, sc.setup, sc.run) {
 							assert.Greater(t, at, 8)
 							return
 						}
@@ -59,8 +59,8 @@ func (w *world) settled(name string, machine int) *proc {
 }
 
 // crashAt reports whether p died.
-func crashAt(t *testing.T, machine int, after bool, at int, setup func(*world), run func(*world, *proc)) bool {
-	w := newWorld(t, uint64(at), 3, true)
+func crashAt(t *testing.T, caw bool, machine int, after bool, at int, setup func(*world), run func(*world, *proc)) bool {
+	w := newWorld(t, uint64(at), 3, caw)
 	setup(w)
 	p := w.spawn("v", machine)
 	p.hb.killAt, p.hb.after = at, after

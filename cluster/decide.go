@@ -39,7 +39,7 @@ func (c *core) member(now time.Duration, out []effect) []effect {
 		return c.fail(err, out)
 	}
 	if nv != nil {
-		return append(out, swapView{old: c.im.viewRaw, new: nv, why: why})
+		return append(out, swapView{old: c.im.viewRaw, base: v, new: nv, why: why})
 	}
 	out = c.recoverDead(now, out)
 	out = c.reap(out)
@@ -95,11 +95,6 @@ func (c *core) mayEnter(now time.Duration, n *ondisk.View) (bool, error) {
 	if c.phase != phaseJoin || c.entered || !c.ownJob.done || n.Members[k] != 0 {
 		return false, nil
 	}
-	if !c.swaps {
-		if alone, err := c.alone(now); !alone || err != nil {
-			return false, err
-		}
-	}
 	first, second := true, false
 	for j, m := range n.Members {
 		w := &c.watch[j]
@@ -135,34 +130,6 @@ func (c *core) namesake(n *ondisk.View) bool {
 		}
 	}
 	return false
-}
-
-// alone reports, on a device without compare-and-write, whether no other node is there. The settling time makes sure
-// that a write that began before ours, into our slot, has landed and been noticed by our renewals.
-func (c *core) alone(now time.Duration) (bool, error) {
-	alone := true
-	for j := range c.watch {
-		if view.Slot(j) == c.id.Slot {
-			continue
-		}
-		switch w := &c.watch[j]; w.verdict(c.profile) {
-		case slotFree, slotDead:
-		case slotAlive:
-			return false, fmt.Errorf("%w: %s is in slot %d", ErrSecondNode, w.slot.Name, j)
-		default:
-			c.waits.add("is this node alive", view.Slot(j))
-			alone = false
-		}
-	}
-	if now-c.since < c.profile.IOBound+c.profile.Guard {
-		c.waits.add("writes of others to settle", view.NoSlot)
-		return false, nil
-	}
-	own := c.im.slots[c.id.Slot].slot
-	if own == nil || own.Incarnation != uint32(c.id.Incarnation) || own.Name != c.name || own.Boot != c.machine.Boot || own.Pid != c.machine.Pid {
-		return false, fmt.Errorf("%w: another node has claimed slot %d", ErrSecondNode, c.id.Slot)
-	}
-	return alone, nil
 }
 
 // ready reports whether the join is done: the view lists us, and next to a member at work, or with nothing left to
@@ -208,7 +175,7 @@ func (c *core) leave(out []effect) []effect {
 	case v.Members[k] == uint32(c.id.Incarnation):
 		n := &ondisk.View{Epoch: v.Epoch + 1, Members: slices.Clone(v.Members), Recovering: slices.Clone(v.Recovering)}
 		n.Members[k] = 0
-		return append(out, swapView{old: c.im.viewRaw, new: n, why: fmt.Sprintf("slot %d.%d leaves", k, c.id.Incarnation)})
+		return append(out, swapView{old: c.im.viewRaw, base: v, new: n, why: fmt.Sprintf("slot %d.%d leaves", k, c.id.Incarnation)})
 	}
 	// An earlier life's journal may still be dirty: then the slot is not free but dead, for others to recover.
 	return append(out, release{dead: !c.ownJob.done && c.tracked(k)})

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/covol/covol/cluster/paxos"
 	"github.com/covol/covol/ondisk"
 	"github.com/covol/covol/ondisk/blockdev"
 	"github.com/covol/covol/ondisk/sched"
@@ -18,7 +18,8 @@ import (
 // disk reads and swaps the view block and the slot blocks. It may be used concurrently.
 type disk struct {
 	dev   blockdev.Device
-	caw   blockdev.CompareAndWriter // nil: the device has none
+	caw   blockdev.CompareAndWriter
+	votes *votes // not nil: the device has no compare-and-write, or we only look
 	sb    *ondisk.Super
 	sched sched.Scheduler
 	mu    sync.Mutex
@@ -33,20 +34,28 @@ type image struct {
 	view       *ondisk.View // nil if the block is not valid
 	viewErr    error
 	slots      []slotImage // one per slot
+	pending    uint64      // highest epoch that a vote has begun on
+	hidden     bool        // a vote is under way that hides the newest view
 }
 
 // slotImage is one slot block as read.
 type slotImage struct {
 	raw  []byte
 	slot *ondisk.Slot // nil if the block is not valid
+	disk []byte       // as it lies there; raw may be what a vote makes of it
 }
 
 // openDisk finds out whether dev swaps, by swapping the view block with itself.
 func openDisk(ctx context.Context, c *Config) (*disk, error) {
 	d := &disk{dev: c.Dev, sb: c.Super, sched: c.Sched, rand: c.Rand}
+	votes := func() *disk {
+		d.votes = newVotes(c.Dev, c.Super, c.Sched)
+		d.dev = d.votes.late
+		return d
+	}
 	caw, ok := c.Dev.(blockdev.CompareAndWriter)
 	if !ok {
-		return d, nil
+		return votes(), nil
 	}
 	raw := blockdev.Alloc(ondisk.BlockSize)
 	if err := d.read(ctx, ondisk.ViewBlock, raw); err != nil {
@@ -55,15 +64,13 @@ func openDisk(ctx context.Context, c *Config) (*disk, error) {
 	_, err := caw.CompareAndWrite(ctx, ondisk.ViewBlock*ondisk.BlockSize, raw, raw)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		return d, nil
+		return votes(), nil
 	case err != nil:
 		return nil, fmt.Errorf("try compare-and-write on the view block: %w", err)
 	}
 	d.caw = caw
-	return d, nil
+	return d, d.takeVotes(ctx, raw)
 }
-
-func (d *disk) swaps() bool { return d.caw != nil }
 
 func (d *disk) bounded(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -83,22 +90,33 @@ func (d *disk) read(ctx context.Context, blk uint64, p []byte) error {
 // look reads the view block and then all slots. In that order: whoever the view lists had written its slot before.
 func (d *disk) look(ctx context.Context) (*image, error) {
 	im := &image{start: d.sched.Now(), viewRaw: blockdev.Alloc(ondisk.BlockSize)}
-	if err := d.read(ctx, ondisk.ViewBlock, im.viewRaw); err != nil {
-		return nil, fmt.Errorf("read the view block: %w", err)
+	var state *paxos.State
+	var err error
+	if d.votes != nil {
+		state, err = d.votes.reader.Read(ctx)
+	} else if err = d.read(ctx, ondisk.ViewBlock, im.viewRaw); err != nil {
+		err = fmt.Errorf("read the view block: %w", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	area := blockdev.Alloc(int(d.sb.Slots) * ondisk.BlockSize)
 	if err := d.read(ctx, d.sb.SlotBlock(0), area); err != nil {
 		return nil, fmt.Errorf("read the slot area: %w", err)
 	}
 	im.end = d.sched.Now()
-	im.view, im.viewErr = ondisk.DecodeView(d.sb, im.viewRaw)
 	im.slots = make([]slotImage, d.sb.Slots)
 	for i := range im.slots {
 		raw := area[i*ondisk.BlockSize : (i+1)*ondisk.BlockSize]
-		im.slots[i].raw = raw
+		im.slots[i].raw, im.slots[i].disk = raw, raw
 		if s, err := ondisk.DecodeSlot(d.sb, uint16(i), raw); err == nil {
 			im.slots[i].slot = s
 		}
+	}
+	if state != nil {
+		im.voted(d.sb, state)
+	} else if im.view, im.viewErr = ondisk.DecodeView(d.sb, im.viewRaw); im.viewErr != nil {
+		im.view = nil
 	}
 	return im, nil
 }
@@ -112,34 +130,17 @@ func (d *disk) readSlot(ctx context.Context, index uint16) (slotImage, error) {
 	if err != nil {
 		s = nil
 	}
-	return slotImage{raw, s}, nil
+	return slotImage{raw, s, raw}, nil
 }
 
-// swap replaces old by new in block blk, stable when done. After an error either may be there. Without compare-and-write
-// it is a read, a comparison and a write: whoever relies on it must keep to the rules of LEASES.md, "one node".
+// swap replaces old by new in block blk, stable when done. After an error either may be there.
 func (d *disk) swap(ctx context.Context, blk uint64, old, new []byte) (bool, error) {
-	off := int64(blk) * ondisk.BlockSize
-	if d.caw != nil {
-		ctx, done := d.bounded(ctx)
-		defer done()
-		return d.caw.CompareAndWrite(ctx, off, aligned(old), aligned(new))
-	}
-	start, now := d.sched.Now(), blockdev.Alloc(len(old))
-	if err := d.read(ctx, blk, now); err != nil {
-		return false, err
-	}
-	if !bytes.Equal(now, old) {
-		return false, nil
+	if d.caw == nil {
+		return d.replace(ctx, blk, old, new)
 	}
 	ctx, done := d.bounded(ctx)
 	defer done()
-	if err := d.dev.WriteAt(ctx, aligned(new), off, true); err != nil {
-		return false, err
-	}
-	if took, bound := d.sched.Now()-start, d.sb.Profile.IOBound; took > bound {
-		return false, fmt.Errorf("compare and plain write took %v, the bound is %v", took, bound)
-	}
-	return true, nil
+	return d.caw.CompareAndWrite(ctx, int64(blk)*ondisk.BlockSize, aligned(old), aligned(new))
 }
 
 func aligned(p []byte) []byte {
@@ -151,12 +152,17 @@ func aligned(p []byte) []byte {
 	return a
 }
 
+// Read draws random bytes.
+func (d *disk) Read(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rand.Read(p)
+}
+
 // writer draws a number that names one write.
 func (d *disk) writer() (uint64, error) {
 	var b [8]byte
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, err := io.ReadFull(d.rand, b[:]); err != nil {
+	if _, err := io.ReadFull(d, b[:]); err != nil {
 		return 0, fmt.Errorf("draw a random number: %w", err)
 	}
 	return binary.LittleEndian.Uint64(b[:]) | 1, nil

@@ -95,7 +95,7 @@ func (l links) cutLong(now time.Duration, key [2]view.NodeID, p ondisk.Profile) 
 
 // expel puts out the members that cannot talk to those who stay. Only a member at work does it, and only if it stays.
 func (c *core) expel(now time.Duration, out []effect) []effect {
-	if c.phase != phaseMember || !c.swaps {
+	if c.phase != phaseMember {
 		return out
 	}
 	var members []ondisk.Slot

@@ -55,10 +55,18 @@ func (d *hbDev) call(op func(context.Context) error, ctx context.Context, write 
 		d.die()
 	}
 	bound := d.p.w.sb.Profile.IOBound
-	random := func() time.Duration { return time.Duration(d.p.w.rng.Int64N(int64(3 * bound))) }
+	random := func() time.Duration {
+		late := time.Duration(d.p.w.rng.Int64N(int64(3 * bound)))
+		if write && d.p.w.judge.votes != nil { // later than that is the limit of votes
+			late %= bound / 2
+		}
+		return late
+	}
 	slow := d.slowRead
 	if write {
-		slow = d.slowWrite
+		if slow = d.slowWrite; d.p.w.judge.votes != nil {
+			slow %= bound / 2
+		}
 	}
 	if slow > 0 {
 		_ = d.p.w.s.Sleep(context.Background(), slow)

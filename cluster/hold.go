@@ -103,7 +103,15 @@ func (h *Hold) claim(ctx context.Context) error {
 	if v == nil {
 		v = &ondisk.View{Members: make([]uint32, len(im.slots)), Recovering: make([]uint32, len(im.slots))}
 	}
-	h.viewRaw, h.before[ondisk.ViewBlock] = im.viewRaw, slices.Clone(im.viewRaw)
+	if v.Holders == nil {
+		v.Holders = make([]ondisk.Holder, len(im.slots))
+	}
+	h.viewRaw = blockdev.Alloc(ondisk.BlockSize) // where views are voted on, it may be older than im.view
+	if err := h.disk.read(ctx, ondisk.ViewBlock, h.viewRaw); err != nil {
+		return fmt.Errorf("read the view block: %w", err)
+	}
+	h.before[ondisk.ViewBlock] = slices.Clone(h.viewRaw)
+	v.Epoch = max(v.Epoch, im.pending) // above every vote that has begun: this view is the newest then
 	for j, s := range im.slots {
 		if s.slot != nil {
 			v.Epoch = max(v.Epoch, s.slot.Epoch)
@@ -115,12 +123,13 @@ func (h *Hold) claim(ctx context.Context) error {
 			return err
 		}
 	}
-	if !h.disk.swaps() {
+	if h.disk.votes != nil {
 		if err := h.settle(ctx); err != nil {
 			return err
 		}
 	}
-	next := &ondisk.View{Epoch: v.Epoch + 1, Members: slices.Clone(v.Members), Recovering: slices.Clone(v.Recovering)}
+	next := &ondisk.View{Epoch: v.Epoch + 1, Members: slices.Clone(v.Members), Recovering: slices.Clone(v.Recovering),
+		Holders: slices.Clone(v.Holders)}
 	next.Members[HomeSlot] = h.mine[HomeSlot].Incarnation
 	if err := h.setView(ctx, next); err != nil {
 		return err
@@ -137,7 +146,7 @@ func (h *Hold) take(ctx context.Context, j uint16, im slotImage, v *ondisk.View)
 		}
 		h.locked[j] = true
 	}
-	inc := max(v.Members[j], v.Recovering[j])
+	inc := max(v.Members[j], v.Recovering[j], v.Holders[j].Incarnation)
 	if im.slot != nil {
 		inc = max(inc, im.slot.Incarnation)
 	} else {
@@ -148,8 +157,11 @@ func (h *Hold) take(ctx context.Context, j uint16, im slotImage, v *ondisk.View)
 	s := &ondisk.Slot{Index: j, State: ondisk.SlotJoining, Incarnation: inc + 1, Epoch: v.Epoch, Name: h.cfg.Name, Addr: h.cfg.Addr,
 		Boot: h.cfg.Machine.Boot, Host: h.cfg.Machine.Host, Pid: h.cfg.Machine.Pid,
 		Profile: [4]uint32{ms(p.Heartbeat), ms(p.Lease), ms(p.IOBound), ms(p.Guard)}}
-	h.before[h.cfg.Super.SlotBlock(j)] = slices.Clone(im.raw)
-	return h.write(ctx, s, im.raw)
+	h.before[h.cfg.Super.SlotBlock(j)] = slices.Clone(im.disk)
+	if h.disk.votes != nil {
+		s.Arbitration = ondisk.ByVote
+	}
+	return h.write(ctx, s, im.disk)
 }
 
 // write swaps the block of slot s.Index from old to s.
@@ -232,7 +244,7 @@ func (h *Hold) renew(ctx context.Context) {
 			return
 		case err != nil:
 			h.cfg.Log.Warn("hold not renewed", "err", err)
-		case h.cfg.Sched.Now()-start <= p.IOBound || h.disk.swaps():
+		case h.cfg.Sched.Now()-start <= p.IOBound || h.disk.votes == nil:
 			h.gate.extend(start + p.Lease)
 		}
 	}
@@ -262,7 +274,8 @@ func (h *Hold) Release(ctx context.Context, clean bool) error {
 		h.unlock()
 		return fmt.Errorf("give the volume back: %w", err)
 	}
-	next := &ondisk.View{Epoch: h.view.Epoch + 1, Members: make([]uint32, len(h.mine)), Recovering: make([]uint32, len(h.mine))}
+	next := &ondisk.View{Epoch: h.view.Epoch + 1, Members: make([]uint32, len(h.mine)), Recovering: make([]uint32, len(h.mine)),
+		Holders: h.view.Holders}
 	if !clean {
 		copy(next.Members, h.view.Members)
 		copy(next.Recovering, h.view.Recovering)

@@ -24,7 +24,7 @@ func inUse(ctx context.Context, s sched.Scheduler, dev blockdev.Device, sb *ondi
 	if host == nil {
 		m = Machine{}
 	}
-	d := &disk{dev: dev, sb: sb, sched: s}
+	d := &disk{dev: dev, sb: sb, sched: s, votes: newVotes(dev, sb, s)} // also says what compare-and-write has written
 	watched := make([]watch, sb.Slots)
 	for {
 		im, err := d.look(ctx)

@@ -97,24 +97,6 @@ func TestSameNameAtOnce(t *testing.T) {
 	}
 }
 
-func TestSecondNodeWithoutCompareAndWriteIsRefused(t *testing.T) {
-	w := newWorld(t, 1, 3, false)
-	a := w.spawn("a", 0)
-	w.run(patience, "join", a.active)
-	b := w.spawn("b", 0)
-	w.run(patience, "refusal", func() bool { return b.done })
-	require.ErrorIs(t, b.err, ErrSecondNode)
-	require.NoError(t, w.s.Run(w.s.Now()+10*time.Second))
-	assert.True(t, a.active())
-	for seed := range uint64(50) {
-		w := newWorld(t, seed, 3, false)
-		a, b := w.spawn("a", 0), w.spawn("b", 0)
-		w.run(patience, "both to end", func() bool { return a.done && b.done })
-		assert.False(t, a.err == nil && b.err == nil, "two nodes got in")
-		w.check()
-	}
-}
-
 // A node that died is mounted again: by the lock of the host soon, else after W; then its journal is replayed.
 func TestDeadNodeComesBack(t *testing.T) {
 	for machine := range 2 {

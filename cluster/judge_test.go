@@ -21,7 +21,7 @@ type judge struct {
 	open   map[uint16]bool // journals that are dirty
 	dead   map[view.NodeID]bool
 	faults []string
-	lax    bool // single node mode: no promise against late plain writes
+	votes  *voteJudge // nil with compare-and-write
 }
 
 type life struct {
@@ -40,6 +40,8 @@ func (j *judge) fault(format string, args ...any) {
 func (j *judge) landed(l simdisk.Landing) {
 	sb, blk := j.w.sb, uint64(l.Off/ondisk.BlockSize)
 	switch {
+	case j.votes != nil && blk < sb.JournalStart(0):
+		j.votes.landed(blk, l.Data)
 	case blk == ondisk.ViewBlock:
 		if v, err := ondisk.DecodeView(sb, l.Data); err != nil {
 			j.fault("view: %v", err)
@@ -65,7 +67,7 @@ func (j *judge) viewLanded(v *ondisk.View) {
 		if old.Epoch == v.Epoch && old.Writer == v.Writer { // swapped with itself
 			return
 		}
-		if v.Epoch != old.Epoch+1 && !j.lax {
+		if v.Epoch != old.Epoch+1 {
 			j.fault("epoch %d after %d", v.Epoch, old.Epoch)
 		}
 		for s, m := range v.Members {
@@ -114,7 +116,7 @@ func (j *judge) slotLanded(s *ondisk.Slot) {
 		return
 	}
 	id := view.NodeID{Slot: view.Slot(s.Index), Incarnation: view.Incarnation(s.Incarnation)}
-	if known, ok := j.lives[id]; ok && known != (life{s.Name, s.Pid}) && !j.lax {
+	if known, ok := j.lives[id]; ok && known != (life{s.Name, s.Pid}) {
 		j.fault("life %v belongs to %v and %s pid %d", id, known, s.Name, s.Pid)
 	}
 	j.lives[id] = life{s.Name, s.Pid}
@@ -154,7 +156,7 @@ func (j *judge) journalLanded(slot uint16, l simdisk.Landing) {
 // Nobody who has been declared dead may begin a write: what it held may be another's a moment later.
 func (j *judge) admitted() {
 	for _, p := range j.w.procs {
-		if p.node != nil && !p.dead && !j.lax && j.dead[p.node.ID()] && p.node.Gate().Open() {
+		if p.node != nil && !p.dead && j.dead[p.node.ID()] && p.node.Gate().Open() {
 			j.fault("%v may write as life %v, which is dead to the others", p, p.node.ID())
 		}
 	}

@@ -61,7 +61,7 @@ const eventsKept = 1024
 // replayed has been, or is the business of a node that is at work. The first calls of OnView and OnState come before it
 // returns.
 //
-// Errors: ErrNameInUse, ErrNoSlot, ErrSecondNode, ErrProfile, ondisk.ErrCorrupt, what Replay returned, ctx.Err(), or an
+// Errors: ErrNameInUse, ErrNoSlot, ErrMixed, ErrProfile, ondisk.ErrCorrupt, what Replay returned, ctx.Err(), or an
 // error of the device. After an error nothing of the node is left on the volume, or it is dead to the others, and its I/O
 // is over.
 func Join(ctx context.Context, cfg Config) (*Node, error) { return join(ctx, cfg, func(*Node) {}) }
@@ -78,7 +78,10 @@ func join(ctx context.Context, cfg Config, begun func(*Node)) (*Node, error) {
 	s := cfg.Sched
 	n := &Node{cfg: cfg, disk: d, gate: newGate(s, gateMargin(cfg.Super.Profile)), joined: s.NewEvent(), over: s.NewEvent(),
 		quiet: s.NewEvent(), locked: -1, heard: hearing{}}
-	n.core = newCore(&n.cfg, d.swaps())
+	n.core = newCore(&n.cfg)
+	if d.votes != nil {
+		n.core.arbitration = ondisk.ByVote
+	}
 	n.wake.init(s)
 	n.state.init(&n.cfg)
 	n.news.s, n.news.name, n.news.most = s, "cluster events", eventsKept

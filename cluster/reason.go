@@ -98,8 +98,8 @@ var (
 	ErrNameInUse = errors.New("node name is in use")
 	// ErrNoSlot means that every slot belongs to another node.
 	ErrNoSlot = errors.New("no free slot")
-	// ErrSecondNode refuses a second node on a device without compare-and-write.
-	ErrSecondNode = errors.New("the device has no compare-and-write: only one node at a time")
+	// ErrMixed refuses a node whose device has compare-and-write next to one whose device has not, or the other way.
+	ErrMixed = errors.New("another node agrees on views in another way")
 	// ErrMounted refuses a tool that needs the volume for itself.
 	ErrMounted = errors.New("the volume is mounted")
 	// ErrTool refuses a node while a tool has the volume for itself.

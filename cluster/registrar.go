@@ -42,6 +42,7 @@ func (n *Node) checkFenced(ctx context.Context) error {
 
 // stepDown undoes what keeps this node from writing unnoticed: its last I/O is over.
 func (n *Node) stepDown() {
+	_ = n.disk.settle(context.Background()) // ends by itself
 	if s, _, _ := n.state.get(); s != StateFenced {
 		ctx, done := n.disk.bounded(context.Background())
 		defer done()

@@ -24,7 +24,6 @@ type renewer struct {
 	cur     []byte // what we last knew to be on the disk
 	slot    *ondisk.Slot
 	pending []uint64 // writers of our writes whose outcome is not known
-	settled bool     // without compare-and-write: a late renewal has been looked after
 	armed   bool     // the watchdog
 
 	mu sync.Mutex
@@ -121,6 +120,9 @@ func (r *renewer) run(ctx context.Context) {
 // I/O.
 func (r *renewer) once(ctx context.Context, start time.Duration, final int) error {
 	d, p := r.n.disk, r.n.cfg.Super.Profile
+	if d.votes != nil {
+		return r.onceByVote(ctx, start, final)
+	}
 	if len(r.pending) > 0 {
 		if mine, err := r.reread(ctx); !mine || err != nil {
 			return err
@@ -186,16 +188,8 @@ func (r *renewer) next(final int) *ondisk.Slot {
 	return &s
 }
 
-// landed takes in that raw is on the disk. With compare-and-write no other write of ours can land any more; a plain
-// write that was given up still can.
-func (r *renewer) landed(raw []byte, s *ondisk.Slot) {
-	r.cur, r.slot = raw, s
-	if r.n.disk.swaps() {
-		r.pending = nil
-	} else if len(r.pending) > 256 {
-		r.pending = slices.Delete(r.pending, 0, len(r.pending)-256)
-	}
-}
+// landed takes in that raw is on the disk: no other write of ours can land any more.
+func (r *renewer) landed(raw []byte, s *ondisk.Slot) { r.cur, r.slot, r.pending = raw, s, nil }
 
 // reread finds out what is in our slot. mine is false if somebody else has written it; then we withdraw.
 func (r *renewer) reread(ctx context.Context) (mine bool, err error) {
@@ -227,8 +221,7 @@ func (r *renewer) reread(ctx context.Context) (mine bool, err error) {
 // the view still lists us is looked at all the same, before the gate opens again.
 func (r *renewer) lateCheck(ctx context.Context) error {
 	deadline, ok := r.n.gate.Deadline()
-	if !ok || r.n.cfg.Sched.Now() <= deadline || r.settled {
-		r.settled = false
+	if !ok || r.n.cfg.Sched.Now() <= deadline {
 		return nil
 	}
 	if err := r.n.checkFenced(ctx); err != nil {
@@ -246,38 +239,5 @@ func (r *renewer) lateCheck(ctx context.Context) error {
 		r.n.withdraw(Reason{CauseRemoved, fmt.Sprintf("epoch %d lists this node no more", im.view.Epoch)})
 		return errors.New("not in the view")
 	}
-	if r.n.disk.swaps() {
-		return nil
-	}
-	return r.settle(ctx, im)
-}
-
-// settle is the late renewal without compare-and-write: a write-delay-read. Whoever began to take our slot, or to join,
-// before our write landed has shown himself when the delay is over; then one more renewal opens the gate.
-func (r *renewer) settle(ctx context.Context, before *image) error {
-	p := r.n.cfg.Super.Profile
-	if err := r.n.cfg.Sched.Sleep(ctx, p.IOBound+p.Guard); err != nil {
-		return err
-	}
-	after, err := r.n.disk.look(ctx)
-	if err != nil {
-		return err
-	}
-	for j := range after.slots {
-		s := after.slots[j].slot
-		switch changed := !bytes.Equal(before.slots[j].raw, after.slots[j].raw); {
-		case j == int(r.id.Slot):
-			if bytes.Equal(after.slots[j].raw, r.cur) {
-				continue
-			}
-			r.n.withdraw(Reason{CauseSlotTaken, fmt.Sprintf("slot %d was written by another node", j)})
-			return errors.New("slot taken")
-		case changed && (s == nil || s.State != ondisk.SlotFree):
-			r.n.withdraw(Reason{CauseSlotTaken, fmt.Sprintf("another node came in slot %d while the lease was lost", j)})
-			return errors.New("another node came")
-		}
-	}
-	r.settled = true
-	r.wake.now()
-	return errors.New("lease ran out: the next renewal opens the gate")
+	return nil
 }

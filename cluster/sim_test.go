@@ -19,7 +19,7 @@ var (
 // faults stop, and everybody gets in.
 func TestSim(t *testing.T) {
 	if *seedFlag != 0 {
-		sim(t, *seedFlag, true)
+		sim(t, *seedFlag, true, true)
 		return
 	}
 	seeds := 30
@@ -30,15 +30,15 @@ func TestSim(t *testing.T) {
 		seeds = *seedsFlag
 	}
 	for seed := uint64(1); seed <= uint64(seeds); seed++ {
-		ok := t.Run(fmt.Sprintf("%#x", seed), func(t *testing.T) { sim(t, seed, false) })
+		ok := t.Run(fmt.Sprintf("%#x", seed), func(t *testing.T) { sim(t, seed, true, false) })
 		if !ok {
 			t.Fatalf("replay: go test ./cluster -run TestSim -seed=%#x", seed)
 		}
 	}
 }
 
-func sim(t *testing.T, seed uint64, verbose bool) {
-	w := newWorld(t, seed, 4, true)
+func sim(t *testing.T, seed uint64, caw, verbose bool) {
+	w := newWorld(t, seed, 4, caw)
 	if verbose {
 		w.trace = os.Stderr
 	}

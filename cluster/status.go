@@ -69,8 +69,8 @@ func (n *Node) Status() Status {
 	if n.cfg.Watchdog != nil {
 		st.Watchdog = n.cfg.Watchdog.String()
 	}
-	if !n.disk.swaps() {
-		st.Views = "single node, the device has no compare-and-write"
+	if n.disk.votes != nil {
+		st.Views = "votes, the device has no compare-and-write"
 	}
 	for _, m := range n.cfg.Fencing {
 		st.Fencing = append(st.Fencing, m.Name())

@@ -46,13 +46,16 @@ func newWorld(t testing.TB, seed uint64, slots uint32, caw bool) *world {
 	w.sb = &ondisk.Super{UUID: ondisk.UUID{1, 2, 3}, Blocks: ondisk.MinVolume / ondisk.BlockSize, Slots: slots,
 		JournalBlocks: ondisk.MinJournal, ClusterSize: 4096, Profile: fastProfile()}
 	w.judge = newJudge(w)
-	w.judge.lax = !caw
+	if !caw {
+		w.judge.votes = newVoteJudge(w.judge)
+	}
 	w.disk = simdisk.New(simdisk.Config{Size: ondisk.MinVolume, SectorSize: 4096, Seed: seed, CompareAndWrite: caw,
 		Traits: simdisk.Traits{LoseUnflushed: true}, OnLand: w.judge.landed})
 	dev := w.disk.Path(0)
 	v := &ondisk.View{Members: make([]uint32, slots), Recovering: make([]uint32, slots)}
 	w.put(dev, ondisk.ViewBlock, ondisk.EncodeView(w.sb, v))
 	for i := range uint16(slots) {
+		w.put(dev, w.sb.BallotBlock(i), ondisk.EncodeBallot(w.sb, &ondisk.Ballot{Slot: i}))
 		w.put(dev, w.sb.SlotBlock(i), ondisk.EncodeSlot(w.sb, &ondisk.Slot{Index: i}))
 		w.put(dev, w.sb.JournalStart(i), make([]byte, ondisk.BlockSize))
 	}

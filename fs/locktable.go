@@ -1,8 +1,10 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/covol/covol/dlm"
@@ -251,7 +253,8 @@ func (t *lockTable) fail(err error) {
 	}
 }
 
-// all are the glocks in the table, in no order.
+// all are the glocks in the table, ascending: what is done to them wakes others, and a simulator wants the same order
+// each time.
 func (t *lockTable) all() []*glock {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -259,6 +262,9 @@ func (t *lockTable) all() []*glock {
 	for _, e := range t.locks {
 		gs = append(gs, e.g)
 	}
+	slices.SortFunc(gs, func(a, b *glock) int {
+		return cmp.Or(cmp.Compare(a.res.Kind, b.res.Kind), cmp.Compare(a.res.ID, b.res.ID))
+	})
 	return gs
 }
 

@@ -42,10 +42,15 @@ var layers = map[string][]string{
 
 	// The journal never knows locks, the lock manager never the disk, and the cluster neither.
 	"journal":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view"},
-	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence"},
+	"cluster":          {"ondisk", "ondisk/blockdev", "ondisk/sched", "cluster/view", "cluster/reach", "cluster/fence", "cluster/paxos"},
 	"cluster/reach":    {},
 	"cluster/fence":    {"cluster/view"},
+	"cluster/paxos":    {"ondisk", "ondisk/blockdev", "ondisk/sched"},
 	"cluster/watchdog": {},
+
+	// Who may talk, and who seems to be there. Neither knows the disk, which decides.
+	"cluster/pki":  {},
+	"cluster/serf": {"cluster/view"},
 
 	// One node's wiring, for the command and the simulator.
 	"member": {"ondisk", "ondisk/blockdev", "ondisk/sched", "ondisk/volume", "journal", "dlm", "cluster", "cluster/...", "fs"},
@@ -73,11 +78,12 @@ var tops = []string{"bench", "integration", "cmd"}
 
 // owners are libraries of which the rest of the module must not know.
 var owners = map[string][]string{
-	"bazil.org/fuse":              {"fs/fusefs/bazil"},
-	"github.com/hashicorp/serf":   {"cluster/serf"},
-	"github.com/spf13/cobra":      {"cmd"},
-	"github.com/gostor/gotgt":     {"iscsi"},
-	"github.com/dgraph-io/badger": {"cmd", "ondisk/check/bigindex"},
+	"bazil.org/fuse":                  {"fs/fusefs/bazil"},
+	"github.com/hashicorp/serf":       {"cluster/serf"},
+	"github.com/hashicorp/memberlist": {"cluster/serf"},
+	"github.com/spf13/cobra":          {"cmd"},
+	"github.com/gostor/gotgt":         {"iscsi"},
+	"github.com/dgraph-io/badger":     {"cmd", "ondisk/check/bigindex"},
 }
 
 type goPackage struct {

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/covol/covol/cluster/pki"
 )
 
 // labOptions say what lab a test wants.
@@ -25,6 +27,7 @@ type labOptions struct {
 	limit time.Duration // for the whole test, default 3 min
 	dev   string        // a device to use instead of a file
 	dirty bool          // the test judges the volume itself
+	clear bool          // the nodes of one host talk in clear; else each has its certificate
 	// separate gives each node a network namespace of its own, as if it were a host.
 	separate bool
 	// faults uses a build whose disk fails on command, and puts the volume in memory, so that the real disk is fast.
@@ -34,15 +37,16 @@ type labOptions struct {
 
 // lab is a volume and the nodes that have it mounted.
 type lab struct {
-	t     testing.TB
-	o     labOptions
-	dir   string
-	dev   string
-	nodes []*node
-	net   *network // nil: all on loopback
-	watch *time.Timer
-	late  chan struct{} // closed when the time is up
-	hung  string        // what the nodes said then; written before late is closed
+	t      testing.TB
+	o      labOptions
+	dir    string
+	dev    string
+	nodes  []*node
+	net    *network    // nil: all on loopback
+	issuer *pki.Member // makes the certificates of the nodes; nil: they talk in clear
+	watch  *time.Timer
+	late   chan struct{} // closed when the time is up
+	hung   string        // what the nodes said then; written before late is closed
 }
 
 // newLab makes a volume and mounts it on the nodes. When the test is over the nodes leave and the volume must be clean.
@@ -56,6 +60,10 @@ func newLab(t testing.TB, o labOptions) *lab {
 		l.net = newNetwork(t) // gone after the nodes are
 	}
 	t.Cleanup(l.close)
+	if !o.clear {
+		l.issuer, err = pki.Init(pki.Dir(filepath.Join(dir, "keys", "issuer")), "test", "issuer", time.Now(), false)
+		require.NoError(t, err)
+	}
 	if l.dev == "" {
 		l.dev = filepath.Join(dir, "lun.img")
 		makeSparse(t, l.dev, or(o.size, "1G"))
@@ -104,6 +112,11 @@ func (l *lab) add() *node {
 	name := fmt.Sprintf("n%d", len(l.nodes)+1)
 	n := &node{lab: l, name: name, dir: filepath.Join(l.dir, name), log: filepath.Join(l.dir, name+".log")}
 	require.NoError(l.t, os.Mkdir(n.dir, 0o755))
+	if l.issuer != nil {
+		n.keys = filepath.Join(l.dir, "keys", n.name)
+		_, err := l.issuer.Enrol(pki.Dir(n.keys), n.name, time.Now(), false)
+		require.NoError(l.t, err)
+	}
 	l.nodes = append(l.nodes, n)
 	if l.net != nil {
 		l.net.add(len(l.nodes))

@@ -19,7 +19,7 @@ var replayed = []string{"ondisk", "journal", "dlm", "cluster", "fs", "member"}
 
 // shells talk to the real world, or are the schedulers and devices of tests.
 var shells = []string{
-	"ondisk/sched", "ondisk/blockdev", "ondisk/check/checktest", "dlm/tcp", "dlm/simnet", "fs/fusefs", "fs/posixtest",
+	"ondisk/sched", "ondisk/blockdev", "ondisk/check/checktest", "dlm/tcp", "dlm/simnet", "cluster/pki", "cluster/serf", "fs/fusefs", "fs/posixtest",
 }
 
 // mayUse lists single uses in replayed code that are right, with the reason.

@@ -143,7 +143,7 @@ func (r *round) agreed() (out []*node, ok bool) {
 		switch {
 		case err != nil:
 			return nil, false
-		case s.State == "withdrawn":
+		case s.out():
 			out = append(out, n)
 			continue
 		case s.State != "active":
@@ -294,6 +294,6 @@ func (r *round) withdrawn(n *node) {
 	r.t.Helper()
 	r.eventually(n.name+" withdraws", func() bool {
 		s, err := n.ask()
-		return err == nil && s.State == "withdrawn"
+		return err == nil && s.out()
 	})
 }

@@ -13,6 +13,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(mapEnv); path != "" {
+		mapForever(path)
+	}
+	if os.Getenv("COVOL_STATE_DIR") == "" { // nothing of a test stays in /var
+		_ = os.Setenv("COVOL_STATE_DIR", "none")
+	}
 	code := m.Run()
 	for _, b := range []*covolBuild{&plain, &faulty} {
 		if b.dir != "" {

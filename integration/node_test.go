@@ -22,6 +22,7 @@ type node struct {
 	name string
 	dir  string // mount point
 	log  string
+	keys string   // cluster directory
 	args []string // further arguments of mount
 
 	cmd   *exec.Cmd     // nil: never started
@@ -65,6 +66,9 @@ func (n *node) command() *exec.Cmd {
 		bind = w.addr(n.number()) + ":0"
 	}
 	line = append(line, bin, "mount", n.lab.dev, n.dir, "--node", n.name, "--bind", bind)
+	if n.lab.issuer != nil {
+		line = append(line, "--cluster-dir", n.keys)
+	}
 	line = append(line, n.args...)
 	return exec.Command(line[0], line[1:]...)
 }
@@ -187,12 +191,16 @@ func (n *node) status() nodeStatus {
 
 // nodeStatus is the part of `covol status DIR --json` that the tests look at.
 type nodeStatus struct {
-	State  string `json:"state"`
+	State string `json:"state"`
+	Node  struct {
+		Addr string `json:"addr"`
+	} `json:"node"`
 	Volume struct {
 		Note string `json:"note"`
 	} `json:"volume"`
 	Cluster struct {
 		Epoch   uint64 `json:"epoch"`
+		Secured string `json:"secured"`
 		Members []struct {
 			Name       string `json:"name"`
 			Liveness   string `json:"liveness"`
@@ -203,6 +211,9 @@ type nodeStatus struct {
 }
 
 // counters are the counters of status.
+// out reports whether the node can use the volume no more: by itself, or because others have put it out.
+func (s nodeStatus) out() bool { return s.State == "withdrawn" || s.State == "fenced" }
+
 func (n *node) counters() map[string]float64 {
 	t := n.lab.t
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"os/exec"
 	"strings"
@@ -21,6 +22,7 @@ import (
 // TestWithdraw: a node that was frozen until the others took it for dead answers EIO on everything when it goes on,
 // whatever the kernel had cached; programs can end; and it comes back under its name without more ado.
 func TestWithdraw(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	l := newLab(t, labOptions{nodes: 2, limit: time.Minute})
 	a, b := l.nodes[0], l.nodes[1]
 	require.NoError(t, os.Mkdir(a.path("d"), 0o755))
@@ -48,7 +50,7 @@ func TestWithdraw(t *testing.T) {
 	})
 	require.NoError(t, os.WriteFile(b.path("d", "w"), []byte("by b"), 0o644))
 	a.signal(unix.SIGCONT)
-	l.eventually("the node notices", func() bool { s := a.status().State; return s == "withdrawn" || s == "fenced" })
+	l.eventually("the node notices", func() bool { return a.status().out() })
 
 	for what, op := range everyUse(a, reader, writer) {
 		l.eventually(what+" fails with EIO", func() bool {
@@ -98,8 +100,8 @@ type mapping struct {
 func mapper(t *testing.T, path string) *mapping {
 	t.Helper()
 	m := &mapping{out: &bytes.Buffer{}}
-	m.cmd = exec.Command(os.Args[0], "-test.run", "^TestMapperChild$")
-	m.cmd.Env = append(os.Environ(), "COVOL_TEST_MAP="+path)
+	m.cmd = exec.Command(os.Args[0])
+	m.cmd.Env = append(os.Environ(), mapEnv+"="+path)
 	m.cmd.Stderr = m.out
 	out, err := m.cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -125,19 +127,22 @@ func (m *mapping) ends(l *lab) {
 	}
 }
 
-// TestMapperChild is not a test but that process.
-func TestMapperChild(t *testing.T) {
-	path := os.Getenv("COVOL_TEST_MAP")
-	if path == "" {
-		t.Skip("for TestWithdraw")
-	}
+// mapEnv makes the test binary that process.
+const mapEnv = "COVOL_TEST_MAP"
+
+// mapForever maps a file and looks at it until that ends the process.
+func mapForever(path string) {
 	f, err := os.Open(path)
-	require.NoError(t, err)
+	if err != nil {
+		log.Fatal(err)
+	}
 	b, err := unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
-	require.NoError(t, err)
+	if err != nil {
+		log.Fatal(err)
+	}
 	for first := true; ; first = false {
 		if b[0] != 'x' {
-			t.Fatal("other bytes")
+			log.Fatal("other bytes")
 		}
 		if first {
 			fmt.Println("mapped")
@@ -148,6 +153,7 @@ func TestMapperChild(t *testing.T) {
 
 // TestSurvivor: after kill -9 the survivor goes on with what the dead node held, and says what it did.
 func TestSurvivor(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	l := newLab(t, labOptions{nodes: 2, limit: time.Minute})
 	a, b := l.nodes[0], l.nodes[1]
 	writeStable(t, a.path("f"), "x")
@@ -203,6 +209,7 @@ func (n *node) over() {
 
 // TestFence: a person's word is taken for a node that shows no life, and for no other.
 func TestFence(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	l := newLab(t, labOptions{nodes: 2, limit: time.Minute, mkfs: []string{"--profile", "default"}})
 	a, b := l.nodes[0], l.nodes[1]
 	writeStable(t, a.path("f"), "x")
@@ -234,7 +241,7 @@ func TestFence(t *testing.T) {
 	})
 	require.Contains(t, covol(t, "status", b.dir), "proven by person")
 	a.signal(unix.SIGCONT)
-	l.eventually("the fenced node knows", func() bool { s := a.status().State; return s == "withdrawn" || s == "fenced" })
+	l.eventually("the fenced node knows", func() bool { return a.status().out() })
 	assert.Contains(t, covol(t, "status", a.dir), "fenced")
 	a.signal(unix.SIGTERM)
 	a.over()

@@ -30,6 +30,8 @@ type Config struct {
 	Rand    io.Reader    // nil: crypto/rand
 	// Fencing are the methods by which this node proves others dead, as cluster.Config has them.
 	Fencing []fence.Method
+	// Watchdog resets this host if the node hangs or loses its lease. Nil: nothing does.
+	Watchdog cluster.Watchdog
 	// Network is called once, when it is known who we are.
 	Network Network
 

@@ -77,7 +77,7 @@ func (n *Node) enter(ctx context.Context) error {
 	c := &n.cfg
 	mem, err := cluster.Join(ctx, cluster.Config{
 		Dev: c.Beat, Super: c.Super, Name: c.Name, Addr: c.Addr, Host: c.Host, Machine: c.Machine, Sched: c.Sched, Log: c.Log,
-		Rand: c.Rand, Fencing: c.Fencing, OnEvent: c.OnEvent, OnView: n.onView, OnState: n.onState, Replay: n.replay,
+		Rand: c.Rand, Fencing: c.Fencing, Watchdog: c.Watchdog, OnEvent: c.OnEvent, OnView: n.onView, OnState: n.onState, Replay: n.replay,
 		OnBegun: func(mem *cluster.Node) { n.begun.Store(mem); n.cfg.OnBegun(n) },
 		Poke:    n.poke, Greet: n.greet,
 	})
@@ -148,6 +148,9 @@ func (n *Node) Refresh() {
 		mem.Refresh()
 	}
 }
+
+// Suspect is a hint that a node may be dead, from who cannot know. The disk is looked at sooner, nothing more.
+func (n *Node) Suspect(name string) { n.mem.Load().Suspect(name) }
 
 // Lost is why the node can use the volume no more, nil if it can.
 func (n *Node) Lost() error {

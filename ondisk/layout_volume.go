@@ -5,7 +5,7 @@ import "github.com/covol/covol/ondisk/layout"
 // Layouts are the tables of every structure of the format, in the order of FORMAT.md. Codecs are held to them by
 // tests; the dumper walks them. They must not be changed.
 var Layouts = layout.Set{
-	layoutHeader, layoutSuper, layoutGrow, layoutMember, layoutView,
+	layoutHeader, layoutSuper, layoutGrow, layoutMember, layoutHolder, layoutView,
 	layoutBallot, layoutSlot, layoutSpace, layoutGroup, layoutBitmap,
 	layoutTime, layoutInode, layoutAttribute, layoutAttrName, layoutAttrXattr,
 	layoutAttrResident, layoutNodeArea, layoutNodeSlot, layoutNodeBlock, layoutExtentValue,
@@ -68,29 +68,35 @@ var (
 		field("member", 0, 4, "le32", "incarnation of the slot that is in the view, 0 if it is not"),
 		field("recovering", 4, 4, "le32", "incarnation whose journal must be replayed, 0 if none"),
 	}}
+	layoutHolder = layout.Layout{Name: "holder", Size: 6, Fields: []layout.Field{
+		field("incarnation", 0, 4, "le32", "latest life of the slot that a vote has spoken of, 0 for none"),
+		field("state", 4, 2, "le16", "0 over, 1 owns the slot, 2 doomed, 3 dead, 4+k dead and its journal is brought home by the member in slot k"),
+	}}
 	layoutView = layout.Layout{Name: "view", Size: BlockSize, Fields: []layout.Field{
 		field("header", 0, 80, "header", "of every metadata block"),
 		field("epoch", 80, 8, "le64", "number of the view"),
 		field("writer", 88, 8, "le64", "random for each write"),
 		field("members", 96, 2040, "member[255]", "per slot; only the first Super.slots count"),
-		field("zero", 2136, 1960, "zero[1960]", "unused"),
+		field("holders", 2136, 1530, "holder[255]", "per slot; all zero where views are swapped"),
+		field("zero", 3666, 430, "zero[430]", "unused"),
 	}}
 	layoutBallot = layout.Layout{Name: "ballot", Size: BlockSize, Fields: []layout.Field{
 		field("header", 0, 80, "header", "of every metadata block"),
 		field("slot", 80, 2, "le16", "own slot"),
-		field("zero", 82, 2, "zero[2]", "unused"),
+		field("value", 82, 2, "le16", "what the view in it is: 0 nothing, 1 the decided view of epoch-1, 2 proposed in bal, 3 the decided view of epoch"),
 		field("incarnation", 84, 4, "le32", "life of the owner that wrote it"),
 		field("epoch", 88, 8, "le64", "of the view that the vote decides; 0: no vote"),
 		field("mbal", 96, 8, "le64", "highest ballot begun by the owner"),
 		field("bal", 104, 8, "le64", "highest ballot in which it proposed; 0: nothing proposed"),
-		field("writer", 112, 8, "le64", "of the proposed view"),
-		field("members", 120, 2040, "member[255]", "of the proposed view; only the first Super.slots count"),
-		field("zero", 2160, 1936, "zero[1936]", "unused"),
+		field("writer", 112, 8, "le64", "of the view"),
+		field("members", 120, 2040, "member[255]", "of the view; only the first Super.slots count"),
+		field("holders", 2160, 1530, "holder[255]", "of the view"),
+		field("zero", 3690, 406, "zero[406]", "unused"),
 	}}
 	layoutSlot = layout.Layout{Name: "slot", Size: BlockSize, Fields: []layout.Field{
 		field("header", 0, 80, "header", "of every metadata block"),
 		field("index", 80, 2, "le16", "own slot"),
-		field("zero", 82, 2, "zero[2]", "unused"),
+		field("arbitration", 82, 2, "le16", "how the owner agrees on views: 0 compare-and-swap, 1 votes"),
 		field("state", 84, 4, "le32", "0 free, 1 joining, 2 active, 3 leaving"),
 		field("incarnation", 88, 4, "le32", "grows with every claim"),
 		field("pid", 92, 4, "le32", "process of the owner on its host"),

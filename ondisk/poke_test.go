@@ -116,6 +116,8 @@ func fill(v reflect.Value) {
 		*x = slices.Repeat([]DescEntry{{Block: ones, Revoke: true}}, DescEntries)
 	case *[]uint32:
 		*x = slices.Repeat([]uint32{ones & 0xffffffff}, MaxSlots)
+	case *[]Holder:
+		*x = slices.Repeat([]Holder{{ones & 0xffffffff, ones & 0xffff}}, MaxSlots)
 	case *Time:
 		*x = Time{ones, ones & 0xffffffff}
 	case *bool:

@@ -90,7 +90,8 @@ func blockDecoders() []decoder {
 			return v, seal(EncodeGrow(sb, v)), err
 		}},
 		{"view", func() []byte {
-			return EncodeView(sb, &View{Epoch: 9, Members: []uint32{1, 0, 3}, Recovering: []uint32{0, 5}, Writer: 8})
+			return EncodeView(sb, &View{Epoch: 9, Members: []uint32{1, 0, 3}, Recovering: []uint32{0, 5}, Writer: 8,
+				Holders: []Holder{{1, HolderHeld}, {5, RecoveredBy(0)}}})
 		}, func(b []byte) (any, []byte, error) {
 			v, err := DecodeView(sb, b)
 			if err != nil {
@@ -99,7 +100,8 @@ func blockDecoders() []decoder {
 			return v, EncodeView(sb, v), nil
 		}},
 		{"ballot", func() []byte {
-			return EncodeBallot(sb, &Ballot{Slot: 2, Incarnation: 4, Epoch: 10, MBal: 12, Bal: 7, Writer: 3, Members: []uint32{0, 2}})
+			return EncodeBallot(sb, &Ballot{Slot: 2, Incarnation: 4, Epoch: 10, MBal: 12, Bal: 7, Writer: 3, Members: []uint32{0, 2},
+				Value: ValueProposed, Holders: []Holder{{}, {2, HolderHeld}}})
 		}, func(b []byte) (any, []byte, error) {
 			v, err := DecodeBallot(sb, 2, b)
 			if err != nil {
@@ -109,7 +111,7 @@ func blockDecoders() []decoder {
 		}},
 		{"slot", func() []byte {
 			return EncodeSlot(sb, &Slot{Index: 1, State: SlotActive, Incarnation: 6, Seq: 99, Epoch: 9, Name: "n1", Addr: "h:1", Boot: [16]byte{1},
-				Host: [16]byte{2}, Pid: 42, Profile: [4]uint32{1, 2, 3, 4}, Writer: 5})
+				Host: [16]byte{2}, Pid: 42, Profile: [4]uint32{1, 2, 3, 4}, Writer: 5, Arbitration: ByVote})
 		}, func(b []byte) (any, []byte, error) {
 			v, err := DecodeSlot(sb, 1, b)
 			if err != nil {

@@ -33,8 +33,18 @@ type Slot struct {
 	Pid         uint32
 	Profile     [4]uint32 // h, L, D, g in ms as the owner uses them
 	Writer      uint64    // random for each write, so that an uncertain compare-and-swap can be told by re-reading
-	Hears       SlotSet   // nodes that the owner has heard over the network lately, if HearsKnown is in it
+	Arbitration Arbitration
+	Hears       SlotSet // nodes that the owner has heard over the network lately, if HearsKnown is in it
 }
+
+// Arbitration is how the nodes of a volume agree on views. All that are in must use the same.
+type Arbitration uint16
+
+// Ways to agree.
+const (
+	BySwap Arbitration = iota // compare-and-swap of the view block
+	ByVote                    // Disk Paxos over the ballot blocks
+)
 
 // HearsKnown is in Slot.Hears if the owner publishes whom it hears. There is no such slot.
 const HearsKnown = MaxSlots
@@ -55,7 +65,7 @@ func EncodeSlot(sb *Super, s *Slot) []byte {
 	le := binary.LittleEndian
 	p := b[HeaderSize:]
 	le.PutUint16(p[0:], s.Index)
-	le.PutUint16(p[2:], 0)
+	le.PutUint16(p[2:], uint16(s.Arbitration))
 	le.PutUint32(p[4:], uint32(s.State))
 	le.PutUint32(p[8:], s.Incarnation)
 	le.PutUint32(p[12:], s.Pid)
@@ -84,7 +94,7 @@ func DecodeSlot(sb *Super, index uint16, b []byte) (*Slot, error) {
 	s := &Slot{
 		Index: le.Uint16(p[0:]), State: SlotState(le.Uint32(p[4:])), Incarnation: le.Uint32(p[8:]), Pid: le.Uint32(p[12:]),
 		Seq: le.Uint64(p[16:]), Epoch: le.Uint64(p[24:]), Name: cstring(p[32:96]), Addr: cstring(p[96:160]),
-		Writer: le.Uint64(p[208:]),
+		Writer: le.Uint64(p[208:]), Arbitration: Arbitration(le.Uint16(p[2:])),
 	}
 	copy(s.Boot[:], p[160:176])
 	copy(s.Host[:], p[176:192])
@@ -110,9 +120,14 @@ type View struct {
 	// granted, 0 for all others. One entry per slot.
 	Recovering []uint32
 	Writer     uint64 // random for each write
+	// Holders says whose each slot is, where views are voted on; all zero where they are swapped. One entry per slot.
+	Holders []Holder
 }
 
-const viewMembers = 16 // offset in the body
+const (
+	viewMembers = 16 // offset in the body
+	viewHolders = viewMembers + 8*MaxSlots
+)
 
 // EncodeView makes the view block.
 func EncodeView(sb *Super, v *View) []byte {
@@ -123,6 +138,7 @@ func EncodeView(sb *Super, v *View) []byte {
 	le.PutUint64(p[0:], v.Epoch)
 	le.PutUint64(p[8:], v.Writer)
 	putMembers(p[viewMembers:], v.Members, v.Recovering)
+	putHolders(p[viewHolders:], v.Holders)
 	Seal(b)
 	return b
 }
@@ -136,6 +152,7 @@ func DecodeView(sb *Super, b []byte) (*View, error) {
 	p := b[HeaderSize:]
 	v := &View{Epoch: le.Uint64(p[0:]), Writer: le.Uint64(p[8:])}
 	v.Members, v.Recovering = getMembers(p[viewMembers:], sb.Slots)
+	v.Holders = getHolders(p[viewHolders:], sb.Slots)
 	return v, nil
 }
 

@@ -127,6 +127,7 @@ func (l *lab) remove(nodes []*labNode) error {
 			rm(path)
 		}
 	}
+	errs = append(errs, os.RemoveAll(l.clusterRoot()))
 	for _, path := range []string{l.image(), l.image() + ".pr", l.urlFile(), l.targetLog(), l.targetPidFile()} {
 		rm(path)
 	}

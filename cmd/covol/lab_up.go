@@ -34,8 +34,8 @@ func newLabUp() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start a lab, or the nodes of it that are down",
-		Long: `Make an image file, a volume on it, and one mount process per node, and return when all are
-ready. In a lab that exists, the nodes that are down are started: one that was killed comes
+		Long: `Make an image file, a volume on it, keys and certificates, and one mount process per node, and return
+when all are ready. In a lab that exists, the nodes that are down are started: one that was killed comes
 back, and its journal is replayed.`,
 		Example: "  covol lab up\n  covol lab up --nodes 2 --dir /tmp/lab --size 1G",
 		Args:    args(0, 0),
@@ -77,6 +77,9 @@ func (o *labUpOptions) run(ctx context.Context) error {
 	}
 	if err := l.startTarget(ctx, o.iscsi, o.logLevel); err != nil {
 		return err
+	}
+	if err := l.makeCluster(); err != nil {
+		return fmt.Errorf("lab: %w", err)
 	}
 	count := o.nodes
 	if have := l.nodes(); len(have) > 0 {
@@ -176,12 +179,15 @@ func (o *labUpOptions) spawn(n *labNode) (*labProcess, error) {
 	if err := os.MkdirAll(n.mountDir(), 0o755); err != nil {
 		return nil, err
 	}
+	if err := n.makeKeys(); err != nil {
+		return nil, err
+	}
 	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	args := []string{"mount", n.lab.device(), n.mountDir(), "--node", n.name(), "--log-level", o.logLevel}
+	args := []string{"mount", n.lab.device(), n.mountDir(), "--node", n.name(), "--cluster-dir", n.clusterDir(), "--log-level", o.logLevel}
 	if os.Getenv(stateEnv) == "" {
 		args = append(args, "--state-dir", n.lab.stateDir())
 	}

@@ -19,6 +19,9 @@ type mountOptions struct {
 	join      []string
 	transport string
 	oneHost   bool
+	security  securityFlags
+	fence     []string
+	watchdog  string
 	logLevel  string
 	stateDir  string
 	out, err  io.Writer
@@ -37,8 +40,9 @@ Leave by SIGTERM, SIGINT, "covol umount DIR" or umount(8): everything is written
 and slot are given back. After a crash or kill -9 mount again with the same name: the journal
 is replayed first, and a dead mount left at DIR is cleared.
 
-Nodes find each other through the device. They talk over TCP, in clear for now: use a network
-that only the hosts see.`,
+Nodes find each other through the device and talk over TCP with TLS, as the cluster directory
+of this host says, see "covol cluster". Without one they talk in clear, which is allowed
+between nodes of one host, and elsewhere with --insecure only.`,
 		Example: "  covol mount lun.img /csv/volume1 --node a\n  covol mount /dev/sdb /csv/volume1 --node host1 --bind 10.0.0.1:7800",
 		Args:    args(2, 2),
 		RunE: func(cmd *cobra.Command, a []string) error {
@@ -47,12 +51,15 @@ that only the hosts see.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.node, "node", "", "name of this node, unique on the volume (default: the host's name)")
+	f.StringVar(&o.node, "node", "", "name of this node, unique on the volume (default: the name in the cluster directory, else the host's name)")
 	f.StringVar(&o.bind, "bind", "", "HOST:PORT where other nodes reach this one (default: any port; of 127.0.0.1 if only this host sees the device, else of the host's first address)")
 	f.StringSliceVar(&o.join, "join", nil, "HOST:PORT[,...] of nodes to tell of this one at once; a warning if none answers")
 	f.StringVar(&o.transport, "transport", "auto", "how to talk to the kernel: auto, bazil, uring")
 	f.BoolVar(&o.oneHost, "one-host", false, "no other host sees this block device, so locks of this host's kernel decide (files and loop devices: always so)")
 	addStateDir(cmd, &o.stateDir)
+	o.security.add(cmd)
+	f.StringSliceVar(&o.fence, "fence", []string{fenceAuto}, "how to prove that a silent node is dead, best first: auto, or METHOD[,METHOD] of host, lease, command=PATH")
+	f.StringVar(&o.watchdog, "watchdog", "", "hardware watchdog, such as /dev/watchdog0: resets this host if the node hangs or loses its lease")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{"auto", "bazil", "uring"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
@@ -65,15 +72,17 @@ func (o *mountOptions) check() (slog.Level, error) {
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return 0, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
 	}
-	if o.node == "" {
+	if o.node == "" && !o.security.used() {
 		name, err := os.Hostname()
 		if err != nil {
 			return 0, hint(fmt.Errorf("name of this host: %w", err), "Give one: --node NAME")
 		}
 		o.node = name
 	}
-	if err := checkName(o.node); err != nil {
-		return 0, err
+	if o.node != "" {
+		if err := checkName(o.node); err != nil {
+			return 0, err
+		}
 	}
 	if o.bind != "" {
 		if err := checkBind(o.bind); err != nil {
@@ -81,6 +90,9 @@ func (o *mountOptions) check() (slog.Level, error) {
 		}
 	}
 	if err := checkJoin(o.join); err != nil {
+		return 0, err
+	}
+	if err := fencing(o.fence).check(); err != nil {
 		return 0, err
 	}
 	switch o.transport {
@@ -107,8 +119,16 @@ func (o *mountOptions) run(ctx context.Context, a []string) error {
 	}
 	log := slog.New(slog.NewTextHandler(o.err, &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(log)
+	secure, err := o.security.open(o.node, log)
+	if err != nil {
+		return err
+	}
+	if secure.creds != nil {
+		o.node = secure.creds.Member().Info.Node
+	}
 	s := newSession(dir, nodeConfig{
-		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, StateDir: o.stateDir, Log: log,
+		Device: device, Name: o.node, Bind: o.bind, Join: o.join, OneHost: o.oneHost, Fence: o.fence, Watchdog: o.watchdog,
+		Secure: secure, StateDir: o.stateDir, Log: log,
 	})
 	ln, err := listenControl(dir)
 	if err != nil {

@@ -23,6 +23,10 @@ type nodeConfig struct {
 	Bind    string   // host:port to listen on; empty: any port of the address that fits the device
 	Join    []string // addresses of nodes to tell of this one at once
 	OneHost bool     // no other host sees the device
+	// Fence is how this node proves others dead, empty: auto. Watchdog is a device, empty: none.
+	Fence    fencing
+	Watchdog string
+	Secure   security // how nodes know each other
 	// StateDir is where the node keeps its events; empty or noState: nowhere.
 	StateDir string
 	Log      *slog.Logger
@@ -68,6 +72,9 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.cfg.OnOpen != nil {
 		n.cfg.OnOpen(n)
 	}
+	if err := n.peers.probe(ctx); err != nil {
+		return err
+	}
 	c, err := n.memberConfig(n.peers.addr)
 	if err != nil {
 		return err
@@ -77,6 +84,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	if n.Node, err = member.Start(ctx, c); err != nil {
 		return joinHint(fmt.Errorf("%s: %w", shown(n.cfg.Device), err))
 	}
+	n.peers.member.Store(n.Node)
 	return nil
 }
 
@@ -112,10 +120,11 @@ func (n *node) memberConfig(addr string) (member.Config, error) {
 	if err != nil {
 		return member.Config{}, err
 	}
-	return member.Config{
-		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Host: n.beat.hostLocks(), Machine: machine,
-		Sched: sched.Real{}, Log: n.cfg.Log, OnWithdraw: n.cfg.OnWithdraw,
-	}, nil
+	c := member.Config{
+		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Machine: machine,
+		Sched: sched.Real{}, Log: n.cfg.Log, Watchdog: watchdogOf(n.cfg.Watchdog), OnWithdraw: n.cfg.OnWithdraw,
+	}
+	return c, n.cfg.Fence.choose(&c, n.beat.hostLocks())
 }
 
 func joinHint(err error) error {
@@ -126,8 +135,8 @@ func joinHint(err error) error {
 		return hint(err, "Wait until covol fsck is done, then mount again.")
 	case errors.Is(err, cluster.ErrNoSlot):
 		return hint(err, "Unmount another node first. How many may be in is decided by mkfs --slots.")
-	case errors.Is(err, cluster.ErrSecondNode):
-		return hint(err, "If no other host sees this device, say so with --one-host, on every node.")
+	case errors.Is(err, cluster.ErrMixed):
+		return hint(err, "All nodes must reach the device in the same way: with --one-host on every node or on none, and all by paths that compare and swap or none.")
 	}
 	return err
 }

@@ -7,12 +7,16 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/covol/covol/cluster"
 	"github.com/covol/covol/cluster/view"
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/dlm/tcp"
+	"github.com/covol/covol/member"
 	"github.com/covol/covol/ondisk"
+	"github.com/covol/covol/ondisk/sched"
 )
 
 // peers is the way to the other nodes: a listener from the start, connections once the node has its identity.
@@ -21,10 +25,14 @@ type peers struct {
 	ln    net.Listener
 	addr  string // that others reach us at
 	first sync.Once
+	// member is set once the node is in; suspicions before that are of no use.
+	member atomic.Pointer[member.Node]
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
 	net *tcp.Transport
+	// GUARDED_BY(mu)
+	gossip *gossip
 }
 
 // announceTime bounds one attempt to tell a node of this one.
@@ -62,6 +70,10 @@ func listen(n *node) (*peers, error) {
 		}
 		p.addr = net.JoinHostPort(host, strconv.Itoa(tcpAddr.Port))
 	}
+	if err := n.cfg.Secure.allows(ln.Addr(), n.cfg.Join); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -94,18 +106,79 @@ func hostAddress() (string, error) {
 
 // start begins to talk as the given life of the node; see member.Network.
 func (p *peers) start(self view.NodeID, refresh func()) (locks, control dlm.Transport, err error) {
-	t, err := tcp.New(tcp.Config{Self: self, Volume: p.n.super.UUID, Listener: p.ln, Log: p.n.cfg.Log, OnStranger: refresh})
+	cfg := p.config()
+	cfg.Self, cfg.Listener, cfg.Log, cfg.OnStranger = self, p.ln, p.n.cfg.Log, refresh
+	t, err := tcp.New(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
+	g, err := startGossip(p, self, t.Channel(tcp.ChannelGossip))
+	if err != nil { // a help, not a need
+		p.n.cfg.Log.Warn("no gossip: a dead node is noticed by its heartbeat only", "err", err)
+	}
 	p.mu.Lock()
-	p.net = t
+	p.net, p.gossip = t, g
 	p.mu.Unlock()
 	return t.Channel(tcp.ChannelLocks), t.Channel(tcp.ChannelControl), nil
 }
 
+// config is what all connections have in common.
+func (p *peers) config() tcp.Config {
+	cfg := tcp.Config{Volume: p.n.super.UUID}
+	if c := p.n.cfg.Secure.creds; c != nil {
+		cfg.TLS, cfg.CheckPeer = c.TLS(), c.CheckPeer
+	}
+	return cfg
+}
+
+const (
+	probeTime  = 2 * time.Second // for one member
+	probeTries = 3               // a member that is just ending looks like one that does not want us
+	probePause = 200 * time.Millisecond
+)
+
+// probe asks the members whether they would talk to this node, before it claims a slot: once it is in the view the others
+// wait for what it has to say. Who does not answer may be dead, and is no reason to stay out.
+func (p *peers) probe(ctx context.Context) error {
+	members, err := cluster.Present(ctx, sched.Real{}, p.n.beat, p.n.super)
+	if err != nil {
+		return nil // an unreadable view is for Join to judge
+	}
+	errs := make([]error, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		if m.Name == p.n.cfg.Name {
+			continue // an earlier life
+		}
+		wg.Go(func() {
+			for range probeTries {
+				if errs[i] = p.probeOne(ctx, m); !errors.Is(errs[i], tcp.ErrRefused) {
+					errs[i] = nil
+					return
+				}
+				time.Sleep(probePause)
+			}
+			errs[i] = fmt.Errorf("node %s at %s: %w", m.Name, m.Addr, errs[i])
+		})
+	}
+	wg.Wait()
+	return hint(errors.Join(errs...), "All nodes of a volume must be of one cluster, or all talk in clear: see covol cluster show here and there.")
+}
+
+func (p *peers) probeOne(ctx context.Context, m view.Member) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	return tcp.Probe(ctx, p.config(), m.Addr, m.Name)
+}
+
 // onView makes the node known to the others when it has become a member.
 func (p *peers) onView(v view.View) {
+	p.mu.Lock()
+	g := p.gossip
+	p.mu.Unlock()
+	if g != nil {
+		g.SetView(v)
+	}
 	p.first.Do(func() { go p.announce(v.Members) })
 }
 
@@ -167,8 +240,11 @@ func (p *peers) info() []tcp.PeerInfo {
 
 func (p *peers) close() {
 	p.mu.Lock()
-	t := p.net
+	t, g := p.net, p.gossip
 	p.mu.Unlock()
+	if g != nil {
+		g.end()
+	}
 	if t != nil {
 		_ = t.Close()
 	}

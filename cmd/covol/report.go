@@ -61,11 +61,14 @@ type clusterReport struct {
 	LeaseLeftMS float64        `json:"lease_left_ms"`
 	Fencing     []string       `json:"fencing"`              // methods in use, best first
 	LastProof   string         `json:"last_proof,omitempty"` // method of the latest death that this node has proven
-	Views       string         `json:"views"`                // how they are agreed on
+	Watchdog    string         `json:"watchdog,omitempty"`
+	Views       string         `json:"views"` // how they are agreed on
 	Heartbeat   string         `json:"heartbeat_error,omitempty"`
 	Disk        string         `json:"disk_error,omitempty"`
 	IOWaiting   int            `json:"io_waiting"` // at the gate
 	IOInFlight  int            `json:"io_in_flight"`
+	Secured     string         `json:"secured"` // how nodes know each other
+	Gossip      []gossipReport `json:"gossip"`  // a rumour: decides nothing
 	Members     []memberReport `json:"members"`
 	Waits       []waitReport   `json:"waits"`
 	Victims     []victimReport `json:"victims"` // nodes whose death is not proven yet
@@ -195,6 +198,7 @@ func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 	r := &clusterReport{
 		Epoch: uint64(st.View.Epoch), DiskEpoch: uint64(st.DiskEpoch), LeaseAgeMS: millis(st.LeaseAge), LeaseLeftMS: millis(st.LeaseLeft),
 		Fencing: st.Fencing, LastProof: st.Fenced, Views: st.Views, Heartbeat: st.Heartbeat, Disk: st.Disk, IOWaiting: st.Waiting, IOInFlight: st.InFlight,
+		Secured: n.cfg.Secure.String(), Gossip: n.peers.gossipReport(),
 		Members: []memberReport{}, Waits: []waitReport{}, Victims: []victimReport{},
 	}
 	connected, why := map[view.NodeID]bool{}, map[view.NodeID]string{}
@@ -215,6 +219,7 @@ func (n *node) clusterReport(st *cluster.Status) *clusterReport {
 		}
 		r.Members = append(r.Members, m)
 	}
+	r.Watchdog = st.Watchdog
 	for _, w := range st.Waits {
 		r.Waits = append(r.Waits, waitReport{What: w.What, Slot: slotOf(w.Slot), ForMS: millis(st.Now - w.Since)})
 	}

@@ -149,6 +149,10 @@ func (c *clusterReport) print(w io.Writer, r *statusReport) {
 		fmt.Fprintf(w, "; the last death was proven by %s", c.LastProof)
 	}
 	fmt.Fprintln(w)
+	fmt.Fprintf(w, "network    %s; gossip: %s\n", c.Secured, rumours(c.Gossip))
+	if c.Watchdog != "" {
+		fmt.Fprintf(w, "watchdog   %s\n", c.Watchdog)
+	}
 	if c.Heartbeat != "" {
 		fmt.Fprintf(w, "heartbeat  %s\n", c.Heartbeat)
 	}

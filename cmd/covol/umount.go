@@ -80,7 +80,9 @@ func unmountDir(ctx context.Context, dir string, force bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	st, err := c.timedStatus(ctx)
+	bounded, cancel := context.WithTimeout(ctx, answerTime)
+	st, err := c.status(bounded)
+	cancel()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return c.endSilent(dir, abs, force)
@@ -119,6 +121,9 @@ func (c *controlClient) endSilent(dir, abs string, force bool) (string, error) {
 	}
 	return "killed", nil
 }
+
+// answerTime is how long a mount process may take to say that it is there.
+const answerTime = 5 * time.Second
 
 // endSilentTime is how long a killed process may take to be gone.
 const endSilentTime = 10 * time.Second

@@ -11,8 +11,26 @@ import (
 	"github.com/covol/covol/dlm"
 )
 
-func benchNodes(b *testing.B, n int) []*lockUser {
-	ts, members := connect(b, n, Config{})
+// roads are how nodes may be connected.
+var roads = []struct {
+	name    string
+	connect func(tb testing.TB, n int) ([]*Transport, []view.Member)
+}{
+	{"plain", func(tb testing.TB, n int) ([]*Transport, []view.Member) { return connect(tb, n, Config{}) }},
+	{"tls", secured},
+}
+
+// eachRoad runs a benchmark in clear and with TLS.
+func eachRoad(b *testing.B, f func(b *testing.B, users []*lockUser)) {
+	for _, r := range roads {
+		b.Run(r.name, func(b *testing.B) {
+			ts, members := r.connect(b, 2)
+			f(b, benchNodes(b, ts, members))
+		})
+	}
+}
+
+func benchNodes(b *testing.B, ts []*Transport, members []view.Member) []*lockUser {
 	var users []*lockUser
 	for i, tr := range ts {
 		users = append(users, newLockUser(tr.Channel(ChannelLocks), id(i, 1)))
@@ -35,8 +53,9 @@ func report(b *testing.B, times []time.Duration) {
 }
 
 // BenchmarkRemoteGrant is one round trip to a master that another node is: lock PR, give it up.
-func BenchmarkRemoteGrant(b *testing.B) {
-	users := benchNodes(b, 2)
+func BenchmarkRemoteGrant(b *testing.B) { eachRoad(b, remoteGrant) }
+
+func remoteGrant(b *testing.B, users []*lockUser) {
 	_, err := users[0].Lock(b.Context(), counterRes, dlm.CR, dlm.Options{}) // keeps the mastership there
 	require.NoError(b, err)
 	times := make([]time.Duration, 0, b.N)
@@ -56,8 +75,9 @@ func BenchmarkRemoteGrant(b *testing.B) {
 }
 
 // BenchmarkHandOver moves EX between two nodes, each time from the one that holds it by a blocking callback.
-func BenchmarkHandOver(b *testing.B) {
-	users := benchNodes(b, 2)
+func BenchmarkHandOver(b *testing.B) { eachRoad(b, handOver) }
+
+func handOver(b *testing.B, users []*lockUser) {
 	times := make([]time.Duration, 0, b.N)
 	b.ReportAllocs()
 	i := 0
@@ -74,7 +94,8 @@ func BenchmarkHandOver(b *testing.B) {
 
 // BenchmarkCached is a lock that the node holds already: no message.
 func BenchmarkCached(b *testing.B) {
-	users := benchNodes(b, 2)
+	ts, members := connect(b, 2, Config{})
+	users := benchNodes(b, ts, members)
 	_, err := users[0].Lock(b.Context(), counterRes, dlm.EX, dlm.Options{})
 	require.NoError(b, err)
 	ctx := b.Context()

@@ -18,6 +18,7 @@ const Version = 1
 const (
 	ChannelLocks   byte = 0
 	ChannelControl byte = 1
+	ChannelGossip  byte = 2 // where the gossip of a node is
 
 	channelKeepalive byte = 255
 )
@@ -44,8 +45,11 @@ type Config struct {
 	// Listener is used instead of Listen if it is not nil, and belongs to the Transport from then on, also after an
 	// error: a node must know its address before it is given the identity it shows to its peers.
 	Listener net.Listener
-	TLS      *tls.Config  // nil: plain. Used for both directions, 1.3 at least
-	Log      *slog.Logger // nil: no log
+	TLS      *tls.Config // nil: plain. Used for both directions, 1.3 at least
+	// CheckPeer, if not nil, judges whether who is at the other end of a TLS connection may be the member of that name;
+	// an empty name stands for any node. It is called after the handshake and must not block.
+	CheckPeer func(cs tls.ConnectionState, name string) error
+	Log       *slog.Logger // nil: no log
 	// OnStranger is called when a node that the members named here do not contain, or not in this life, has shown
 	// itself: there may be a newer view. It must not block. May be nil.
 	OnStranger func()

@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/covol/covol/cluster/view"
@@ -58,20 +60,21 @@ func (t *Transport) welcome(conn net.Conn) {
 	}
 }
 
-func (t *Transport) hear(conn net.Conn) (*peer, net.Conn, error) {
-	stop := context.AfterFunc(t.ctx, func() { _ = conn.Close() })
+func (t *Transport) hear(raw net.Conn) (*peer, net.Conn, error) {
+	stop := context.AfterFunc(t.ctx, func() { _ = raw.Close() })
 	defer stop()
-	if t.tls != nil {
-		conn = tls.Server(conn, t.tls)
+	if err := raw.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return nil, raw, err
 	}
-	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+	conn, err := t.secure(raw, tls.Server, t.tls)
+	if err != nil {
 		return nil, conn, err
 	}
 	h, err := readHello(conn)
 	if err != nil {
 		return nil, conn, err
 	}
-	p, v := t.judge(&h)
+	p, v, why := t.judge(&h, conn)
 	answer := hello{version: Version, verdict: v, volume: t.cfg.Volume, from: t.cfg.Self, to: h.from}
 	if _, err := conn.Write(answer.append(nil)); err != nil {
 		return nil, conn, fmt.Errorf("answer hello: %w", err)
@@ -80,7 +83,11 @@ func (t *Transport) hear(conn net.Conn) (*peer, net.Conn, error) {
 		if v.mayBeNewer() && t.cfg.OnStranger != nil {
 			t.cfg.OnStranger()
 		}
-		return nil, conn, fmt.Errorf("%w: slot %d incarnation %d: %s", ErrRefused, h.from.Slot, h.from.Incarnation, v)
+		err := fmt.Errorf("%w: slot %d incarnation %d: %s", ErrRefused, h.from.Slot, h.from.Incarnation, v)
+		if why != nil {
+			err = fmt.Errorf("%w: %w", err, why)
+		}
+		return nil, conn, err
 	}
 	return p, conn, nil
 }
@@ -89,16 +96,23 @@ func (t *Transport) hear(conn net.Conn) (*peer, net.Conn, error) {
 func (t *Transport) dialOnce(p *peer) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.addr)
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.addr)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
+	stop := context.AfterFunc(p.ctx, func() { _ = raw.Close() })
 	defer stop()
-	if t.tls != nil {
-		conn = tls.Client(conn, t.clientTLS(p.addr))
+	conn := raw
+	if err = conn.SetDeadline(time.Now().Add(helloTimeout)); err == nil {
+		conn, err = t.secure(conn, tls.Client, t.clientTLS(p.addr))
 	}
-	if err := t.greet(p, conn); err != nil {
+	if err == nil {
+		err = t.checkPeer(conn, p.name)
+	}
+	if err == nil {
+		err = t.greet(p, conn)
+	}
+	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -111,7 +125,19 @@ func (t *Transport) Announce(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
-	p := &peer{t: t, id: view.NodeID{Slot: view.NoSlot}, addr: addr, ctx: ctx}
+	return t.announce(ctx, addr, "")
+}
+
+// Probe finds out, for a node that has no identity yet, whether the member of that name at addr would talk to it. An
+// error that is ErrRefused says that one of the two does not accept the other, any other that nobody could be asked.
+func Probe(ctx context.Context, cfg Config, addr, name string) error {
+	cfg.Self = view.NodeID{Slot: view.NoSlot}
+	t := &Transport{cfg: cfg, ctx: ctx, tls: atLeast13(cfg.TLS)}
+	return t.announce(ctx, addr, name)
+}
+
+func (t *Transport) announce(ctx context.Context, addr, name string) error {
+	p := &peer{t: t, id: view.NodeID{Slot: view.NoSlot}, name: name, addr: addr, ctx: ctx}
 	conn, err := t.dialOnce(p)
 	if err == nil {
 		return conn.Close()
@@ -135,9 +161,58 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Is(target error) bool { return target == ErrRefused }
 
+// secure shakes hands over a connection that has a deadline. Without a configuration it does nothing.
+func (t *Transport) secure(conn net.Conn, side func(net.Conn, *tls.Config) *tls.Conn, cfg *tls.Config) (net.Conn, error) {
+	if cfg == nil {
+		return conn, nil
+	}
+	s := side(conn, cfg)
+	err := s.HandshakeContext(t.ctx)
+	var clear tls.RecordHeaderError
+	var network net.Error
+	switch {
+	case errors.As(err, &clear):
+		err = fmt.Errorf("%w: the other side talks in clear, this one TLS", ErrRefused)
+	case cutShort(err):
+		err = fmt.Errorf("%w: handshake: the other side ended the connection; it may talk in clear: %w", ErrRefused, err)
+	case errors.As(err, &network):
+		err = fmt.Errorf("handshake: %w", explain(err))
+	case err != nil && t.ctx.Err() == nil: // what we do not accept of the other side
+		err = fmt.Errorf("%w: handshake: %w", ErrRefused, err)
+	}
+	return s, err
+}
+
+// cutShort reports whether the other side ended the connection without a word.
+func cutShort(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// explain says what an alert of the peer means: it comes late, because a client has done its part of the handshake
+// before the server judges it.
+func explain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return fmt.Errorf("%w: the other side does not accept this node's certificate (its log says why): %w", ErrRefused, err)
+	}
+	return err
+}
+
+// checkPeer judges by the certificate whether the member of that name is at the other end.
+func (t *Transport) checkPeer(conn net.Conn, name string) error {
+	s, ok := conn.(*tls.Conn)
+	if !ok || t.cfg.CheckPeer == nil {
+		return nil
+	}
+	if err := t.cfg.CheckPeer(s.ConnectionState(), name); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
+}
+
 // clientTLS fills in the name to verify where the configuration has none.
 func (t *Transport) clientTLS(addr string) *tls.Config {
-	if t.tls.ServerName != "" || t.tls.InsecureSkipVerify {
+	if t.tls == nil || t.tls.ServerName != "" || t.tls.InsecureSkipVerify {
 		return t.tls
 	}
 	c := t.tls.Clone()
@@ -148,17 +223,16 @@ func (t *Transport) clientTLS(addr string) *tls.Config {
 }
 
 func (t *Transport) greet(p *peer, conn net.Conn) error {
-	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
-		return err
-	}
 	mine := hello{version: Version, volume: t.cfg.Volume, from: t.cfg.Self, to: p.id}
 	if _, err := conn.Write(mine.append(nil)); err != nil {
 		return fmt.Errorf("say hello: %w", err)
 	}
 	h, err := readHello(conn)
 	switch {
+	case t.tls == nil && cutShort(err):
+		return fmt.Errorf("%w: the other side ended the connection; it may want TLS: %w", ErrRefused, err)
 	case err != nil:
-		return err
+		return explain(err)
 	case h.verdict != welcome:
 		return &refusal{by: h.from, v: h.verdict}
 	case h.version != Version || h.volume != t.cfg.Volume || h.from != p.id || h.to != t.cfg.Self:
@@ -171,14 +245,14 @@ func (t *Transport) greet(p *peer, conn net.Conn) error {
 func (t *Transport) serve(p *peer, conn net.Conn) error {
 	ctx, generation := p.adopt()
 	t.log.Info("lock manager: connected", "slot", p.id.Slot, "incarnation", p.id.Incarnation, "remote", conn.RemoteAddr())
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	tuned := conn
+	raw := conn
 	if s, ok := conn.(*tls.Conn); ok {
-		tuned = s.NetConn()
+		raw = s.NetConn() // to be closed without saying so: that would wait for a peer that does not read
 	}
-	if c, ok := tuned.(*net.TCPConn); ok {
-		_ = c.SetNoDelay(true) // the default of the runtime, and what the latency rests on
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	defer stop()
+	if c, ok := raw.(*net.TCPConn); ok {
+		tune(c)
 	}
 	var wg sync.WaitGroup
 	var writeErr error

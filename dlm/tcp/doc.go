@@ -2,12 +2,13 @@
 // connection per pair of nodes.
 //
 // The node in the lower slot dials, the other accepts; both show a [hello] first, and a node that is not the
-// expected life of a member of the same volume is refused with a reason that both log. After it the connection
-// carries frames both ways:
+// expected life of a member of the same volume is refused with a reason that both log. With TLS both sides show a
+// certificate before the hello, and Config.CheckPeer holds it to the name that the view has for the slot: who has a
+// certificate of the cluster is still nobody but itself. After the hello the connection carries frames both ways:
 //
 //	0  le32  length of what follows the checksum, 1 to maxFrame
 //	4  le32  CRC32C of what follows
-//	8  u8    channel: 0 lock manager, 1 cluster control, 255 keepalive
+//	8  u8    channel: 0 lock manager, 1 cluster control, 2 addresses of gossip, 255 keepalive
 //	9  ...   message
 //
 // A frame that does not fit this, a silence of three keepalives, or any error ends the connection; the dialer makes

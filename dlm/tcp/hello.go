@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"net"
 
 	"github.com/covol/covol/cluster/view"
 )
@@ -46,6 +47,7 @@ const (
 	newIncarnation
 	wrongReceiver
 	wrongDirection
+	wrongName
 	verdicts
 )
 
@@ -67,6 +69,8 @@ func (v verdict) String() string {
 		return "meant for another node or incarnation"
 	case wrongDirection:
 		return "the lower slot dials"
+	case wrongName:
+		return "a certificate of another node"
 	default:
 		return fmt.Sprintf("verdict %d", uint8(v))
 	}
@@ -94,6 +98,8 @@ func parseHello(b []byte) (hello, error) {
 	var h hello
 	le := binary.LittleEndian
 	switch {
+	case len(b) > 2 && b[0] == 0x16 && b[1] == 3: // a handshake record
+		return h, fmt.Errorf("%w: the other side talks TLS, this one in clear", ErrRefused)
 	case len(b) != helloSize || string(b[:8]) != helloMagic:
 		return h, fmt.Errorf("%w: not a covol lock manager", ErrRefused)
 	case le.Uint32(b[39:]) != crc32.Checksum(b[:39], castagnoli):
@@ -116,8 +122,19 @@ func readHello(r io.Reader) (hello, error) {
 	return parseHello(b)
 }
 
-// judge decides about a dialer's hello.
-func (t *Transport) judge(h *hello) (*peer, verdict) {
+// judge decides about a dialer's hello, and with TLS about whose certificate it showed.
+func (t *Transport) judge(h *hello, conn net.Conn) (*peer, verdict, error) {
+	p, v := t.judgeHello(h)
+	if v != welcome {
+		return nil, v, nil
+	}
+	if err := t.checkPeer(conn, p.name); err != nil {
+		return nil, wrongName, err
+	}
+	return p, welcome, nil
+}
+
+func (t *Transport) judgeHello(h *hello) (*peer, verdict) {
 	switch {
 	case h.version != Version:
 		return nil, wrongVersion

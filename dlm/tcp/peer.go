@@ -14,6 +14,7 @@ import (
 type peer struct {
 	t      *Transport
 	id     view.NodeID
+	name   string // that its certificate must carry; empty: any node's
 	addr   string
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -38,7 +39,7 @@ type peer struct {
 
 // newPeer is called with Transport.mu held.
 func (t *Transport) newPeer(m view.Member) *peer {
-	p := &peer{t: t, id: m.NodeID, addr: m.Addr, wake: make(chan struct{}, 1)}
+	p := &peer{t: t, id: m.NodeID, name: m.Name, addr: m.Addr, wake: make(chan struct{}, 1)}
 	p.ctx, p.cancel = context.WithCancel(t.ctx)
 	if t.cfg.Self.Slot < m.Slot {
 		t.wg.Go(p.dial)

@@ -40,10 +40,7 @@ func New(cfg Config) (*Transport, error) {
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.TLS != nil {
-		t.tls = cfg.TLS.Clone()
-		t.tls.MinVersion = tls.VersionTLS13
-	}
+	t.tls = atLeast13(cfg.TLS)
 	if t.listener = cfg.Listener; t.listener == nil {
 		l, err := net.Listen("tcp", cfg.Listen)
 		if err != nil {
@@ -54,6 +51,16 @@ func New(cfg Config) (*Transport, error) {
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.wg.Go(t.accept)
 	return t, nil
+}
+
+// atLeast13 is a copy that allows TLS 1.3 and later only; nil stays nil.
+func atLeast13(cfg *tls.Config) *tls.Config {
+	if cfg == nil {
+		return nil
+	}
+	cfg = cfg.Clone()
+	cfg.MinVersion = tls.VersionTLS13
+	return cfg
 }
 
 // Addr is where the transport listens.
@@ -113,7 +120,7 @@ func (t *Transport) setMembers(ch byte, members []view.Member) {
 		}
 	}
 	for slot, p := range t.peers {
-		if m, ok := want[slot]; !ok || m.NodeID != p.id || m.Addr != p.addr {
+		if m, ok := want[slot]; !ok || m.NodeID != p.id || m.Name != p.name || m.Addr != p.addr {
 			p.stop()
 			delete(t.peers, slot)
 		}

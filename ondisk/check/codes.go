@@ -125,7 +125,7 @@ type Kind struct {
 	Code     Code
 	Severity Severity
 	Title    string // what is wrong in general
-	Fix      string // what a repair would do
+	Fix      string // what a repair does
 }
 
 // Kinds lists all codes in ascending order.
@@ -134,20 +134,20 @@ var Kinds = []Kind{
 	{SuperCopyInvalid, Error, "a copy of the superblock is not valid", "write the copy anew from the superblock"},
 	{SuperCopyDiffers, Error, "a copy of the superblock says something else", "write the copy anew from the superblock"},
 	{GrowInvalid, Error, "the grow block is not valid", "write it anew, counting the groups that have valid headers"},
-	{ViewInvalid, Error, "the view block is not valid", "write an empty view with a higher epoch, once no node is mounted"},
+	{ViewInvalid, Error, "the view block is not valid", "write an empty view with a higher epoch"},
 	{SlotInvalid, Error, "a slot block is not valid", "write a free slot with an incarnation above those in the view and the journal"},
 	{BallotInvalid, Warning, "a ballot block is not valid", "write an empty ballot"},
 	{MemberNoSlot, Warning, "the view has a member whose slot is not in use", "take it out of the view, once its journal is replayed"},
 	{SlotAhead, Info, "a slot has seen a later epoch than the view", "nothing; the next node to claim the slot puts it right"},
 	{SpaceInvalid, Error, "a space block is not valid", "write it anew so that the sums of free space and inodes are right"},
 
-	{JournalNoHead, Error, "a journal has no valid head", "write a clean head with a new incarnation; what the journal held is lost"},
+	{JournalNoHead, Error, "a journal has no valid head", "write clean heads; what the journal held is lost"},
 	{JournalHead, Info, "one of the two heads of a journal is not valid, as after a torn write", "nothing; the next write of a head replaces it"},
-	{JournalDamaged, Error, "a journal is damaged in the middle", "give up the transactions from the damage on and repair what they leave"},
+	{JournalDamaged, Error, "a journal is damaged in the middle", "replay the transactions before the damage, give up the rest and repair what that leaves"},
 	{JournalDirty, Info, "a journal must be replayed", "replay it"},
 
 	{GroupInvalid, Error, "the header of a group is not valid", "write it anew from the bitmaps"},
-	{BitmapInvalid, Error, "a block of a bitmap is not valid", "write it anew from what is in use"},
+	{BitmapInvalid, Error, "a block of a bitmap is not valid", "write it anew from what is in use, after looking for records that lost their names"},
 	{GroupFree, Error, "the counter of free clusters of a group is wrong", "set it to the clear bits of the bitmap"},
 	{GroupFreeMeta, Error, "the counter of free metadata blocks of a group is wrong", "set it to the clear bits of the bitmap"},
 	{BeyondEnd, Error, "bits beyond the end of a group are clear", "set them"},
@@ -157,47 +157,47 @@ var Kinds = []Kind{
 	{MetaLeak, Error, "metadata blocks are marked used and belong to nothing", "clear the bits"},
 	{MetaFree, Error, "metadata blocks in use are marked free", "set the bits"},
 	{MetaOutside, Error, "metadata blocks are marked free outside metadata clusters", "set the bits"},
-	{ClusterTwice, Error, "clusters have more than one owner", "copy them for all owners but one"},
+	{ClusterTwice, Error, "clusters have more than one owner", "keep them for the inode that was written last, copy them for the others; without room for a copy a file reads zeros"},
 	{MetaTwice, Error, "a metadata block has more than one owner", "keep it for the owner in its header, cut it off the others"},
-	{DataAndMetadata, Error, "clusters are used both as data and as metadata", "move the data elsewhere"},
+	{DataAndMetadata, Error, "clusters are used both as data and as metadata", "copy the data elsewhere, without what is metadata"},
 
-	{RecordInvalid, Error, "the record of an inode is not valid", "remove the names that lead to it"},
-	{ModeInvalid, Error, "the mode of an inode names no type of file", "set the type of the directory entry"},
+	{RecordInvalid, Error, "the record of an inode is not valid", "turn one flipped bit back, or keep the attributes that can be read; else make a directory anew with what is found of its names, and remove the name of a file"},
+	{ModeInvalid, Error, "the mode of an inode names no type of file", "set the type that its body has"},
 	{FlagsUnknown, Error, "an inode has unknown flags", "clear them"},
-	{BodyMismatch, Error, "the body of an inode does not fit its type", "remove the inode or empty its body"},
+	{BodyMismatch, Error, "the body of an inode does not fit its type", "set the type that its body has; remove an empty body"},
 	{ClustersWrong, Error, "the counter of clusters of an inode is wrong", "set it to what its extents add up to"},
 	{MetaWrong, Error, "the counter of tree blocks of an inode is wrong", "set it to what its tree has"},
 	{BeyondEOF, Info, "a file has space behind its end", "nothing; reserved by fallocate"},
 	{SymlinkSize, Error, "the target of a symbolic link is empty or too long", "remove the link"},
 	{XattrInvalid, Error, "extended attributes of an inode are doubled or too large", "remove them"},
-	{NlinkFile, Error, "the link count of a file is wrong", "set it to the names that lead to the file"},
+	{NlinkFile, Error, "the link count of a file is wrong", "give it names back that a damaged directory has lost; else set it to the names that lead to the file"},
 	{NlinkDir, Error, "the link count of a directory is wrong", "set it to two more than it has directories inside"},
 	{NamesDisagree, Warning, "the names that a record keeps are not those of the file", "keep the names that lead to the file"},
-	{FileLost, Error, "a file has no name", "give it a name in lost+found"},
-	{RecordLeak, Error, "a record without links is in no index of orphans", "delete it and give back what it holds"},
-	{DirLost, Error, "a directory cannot be reached from the root", "give it a name in lost+found"},
+	{FileLost, Error, "a file has no name", "put it back into the directory that it remembers, else into lost+found"},
+	{RecordLeak, Error, "a record without links is in no index of orphans", "delete it and give back what it holds; keep a directory with something in it"},
+	{DirLost, Error, "a directory cannot be reached from the root", "put it back into the directory that it remembers, else into lost+found"},
 
-	{NodeInvalid, Error, "a tree node is not valid", "cut it out of its tree"},
-	{NodeOwner, Error, "a tree node belongs to another inode or another life of it", "cut it out of this tree"},
-	{NodeLevel, Error, "a tree node has the wrong level", "rebuild the tree from its leaves"},
-	{NodeRange, Error, "a tree node has keys outside its range", "rebuild the tree from its leaves"},
-	{NodeEmpty, Error, "a tree node is empty", "cut it out of its tree"},
-	{NodePlace, Error, "a tree leads to a block that cannot hold a node", "cut the slot out of its node"},
+	{NodeInvalid, Error, "a tree node is not valid", "turn one flipped bit back; else build the tree anew from all leaves that are found"},
+	{NodeOwner, Error, "a tree node belongs to another inode or another life of it", "keep it if no other inode has it, else build the tree anew without it"},
+	{NodeLevel, Error, "a tree node has the wrong level", "build the tree anew from its leaves"},
+	{NodeRange, Error, "a tree node has keys outside its range", "build the tree anew from its leaves"},
+	{NodeEmpty, Error, "a tree node is empty", "build the tree anew without it"},
+	{NodePlace, Error, "a tree leads to a block that cannot hold a node", "build the tree anew from all leaves that are found"},
 	{ExtentInvalid, Error, "an extent is not valid", "remove it; the file reads zeros there"},
-	{ExtentOverlap, Error, "extents of a file overlap", "remove the later one"},
+	{ExtentOverlap, Error, "extents of a file overlap", "remove the part of the later one that overlaps"},
 	{ExtentPlace, Error, "an extent lies outside the data of formatted groups", "remove it; the file reads zeros there"},
-	{DirentInvalid, Error, "a directory entry is not valid", "remove it"},
+	{DirentInvalid, Error, "a directory entry is not valid", "keep what can be read of it"},
 	{DirentHash, Error, "a directory entry lies under the wrong hash", "insert it anew under the right one"},
-	{DirentDangling, Error, "a directory entry leads to no inode", "remove it"},
-	{DirentType, Error, "a directory entry has the wrong type", "set the type of the inode"},
+	{DirentDangling, Error, "a directory entry leads to no inode", "remove it; a directory of which others still speak is made anew"},
+	{DirentType, Error, "a directory entry has the wrong type", "set the type that the inode has"},
 	{DirentSystem, Error, "a directory entry leads to a record of the format itself", "remove it"},
 	{DirTwice, Error, "a directory has more than one name", "remove all but the one that its record keeps"},
 	{DirParent, Error, "a directory does not keep the name that leads to it", "keep that name"},
 
-	{SystemInvalid, Error, "a system record is not valid", "write an empty one; its orphans and deferred frees become leaks"},
+	{SystemInvalid, Error, "a system record is not valid", "write it anew with what is found of its entries; orphans that are not found are deleted"},
 	{OrphanInvalid, Error, "an entry of the index of orphans is not valid", "remove it"},
 	{OrphanMissing, Error, "the index of orphans names an inode that is not there", "remove the entry"},
-	{OrphanNlink, Error, "an orphan has links", "set its link count to zero"},
+	{OrphanNlink, Error, "an orphan has links", "set its link count to zero; one that keeps a name is given it back"},
 	{OrphanNamed, Error, "an orphan has a name", "remove it from the index of orphans"},
 	{OrphanTwice, Error, "an orphan is in two indexes", "remove one of the entries"},
 	{OrphanNotEmpty, Error, "a directory without a name has entries", "give it a name in lost+found"},
@@ -207,7 +207,7 @@ var Kinds = []Kind{
 	{FreeCount, Error, "the count of free clusters of the volume is wrong", "correct the space block of the first slot"},
 	{InodeCount, Error, "the count of inodes of the volume is wrong", "correct the space block of the first slot"},
 
-	{DataUnreadable, Error, "data of a file cannot be read", "write zeros over it, after taking from the file what can be read"},
+	{DataUnreadable, Error, "data of a file cannot be read", "write zeros over the blocks that cannot be read"},
 	{TooMany, Warning, "there were more findings than are kept", "repair and check again"},
 }
 
@@ -222,7 +222,7 @@ var kinds = func() map[Code]*Kind {
 // Markdown is the table of codes as it stands in CODES.md.
 func Markdown() string {
 	var b strings.Builder
-	b.WriteString("| code | severity | what is wrong | what a repair would do |\n|---|---|---|---|\n")
+	b.WriteString("| code | severity | what is wrong | what a repair does |\n|---|---|---|---|\n")
 	for _, k := range Kinds {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", k.Code, k.Severity, k.Title, k.Fix)
 	}

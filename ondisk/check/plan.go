@@ -19,6 +19,7 @@ type planner struct {
 	broken  map[uint64]bool   // inodes whose trees lost nodes: leaves without a parent may be theirs
 	adopted map[uint64]uint64 // tree nodes, and the inode that takes each
 	moved   map[uint64]uint64 // directories without a name that get one in this round, and their parents
+	revived map[uint64]bool   // directories that are made anew in this round
 	room    *room
 	changed int
 }

@@ -79,7 +79,47 @@ func (p *planner) home(ino uint64) (string, error) {
 	if len(e.in.Names) > 0 {
 		return fmt.Sprintf("put back as %q into directory %d", e.in.Names[0].Name, e.in.Names[0].Parent), nil
 	}
+	for _, k := range kept {
+		ok, err := p.revive(k.Parent)
+		if ok && err == nil {
+			ok, err = p.enter(k.Parent, k.Name, ino)
+		}
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			e.in.Names = []ondisk.KeptName{k}
+			p.moved[ino] = k.Parent
+			return fmt.Sprintf("put back as %q into directory %d, which was made anew in /%s", k.Name, k.Parent, LostFound), nil
+		}
+	}
 	return p.intoLost(e, kept)
+}
+
+// revive makes a directory anew of which nothing is left but what its files remember, so that they stay together. It
+// reports whether the directory is there.
+func (p *planner) revive(ino uint64) (bool, error) {
+	if p.revived[ino] {
+		return true, nil
+	}
+	if !p.c.metaPlace(ino) || p.c.isMeta(ino) || p.edits[ino] != nil || p.c.dirs[ino] != nil {
+		return false, nil
+	}
+	g, rel, _ := p.c.own.at(ino)
+	m, err := p.bitmaps(g)
+	if err != nil {
+		return false, err
+	}
+	// A number that is marked free was never that of a directory which has just been lost.
+	if !bitAt(m.clusters, rel/p.c.sb.ClusterBlocks()) || !bitAt(m.meta, rel) || !p.room.reserve(ino) {
+		return false, nil
+	}
+	p.revived[ino] = true
+	if err := p.newDir(ino, 0, "?"); err != nil {
+		return false, err
+	}
+	_, err = p.intoLost(p.edits[ino], nil)
+	return err == nil, err
 }
 
 // intoLost names e in lost+found: as it was called if that is free there, else by its number.

@@ -54,6 +54,16 @@ func (p *planner) dangling(f *Finding) (string, error) {
 	if e == nil || err != nil {
 		return "", err
 	}
+	if p.c.metaPlace(f.Target) && !p.c.isMeta(f.Target) && p.edits[f.Target] == nil {
+		b, err := p.read(f.Target)
+		if err != nil && !isFinding(err) {
+			return "", err
+		}
+		if in := p.mend(b, f.Target); in != nil {
+			p.edits[f.Target] = &edit{in: in}
+			return "mended", nil
+		}
+	}
 	spoken := p.c.rescue.wanted[f.Target] || len(p.c.rescue.strays[f.Target]) > 0
 	if e.entries[f.Name].Type != modeDir>>12 || !spoken || !p.c.metaPlace(f.Target) || p.c.isMeta(f.Target) || p.edits[f.Target] != nil {
 		return p.unname(f)

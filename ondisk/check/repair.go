@@ -174,7 +174,7 @@ func (r *repairer) round(d *draft) (*checker, int, error) {
 	}
 	r.unit = int(c.sb.JournalBlocks) / 4
 	r.grouped, r.dids = map[uint32]bool{}, nil
-	p := &planner{r: r, c: c, d: d, edits: map[uint64]*edit{}, broken: map[uint64]bool{}, adopted: map[uint64]uint64{}, moved: map[uint64]uint64{}}
+	p := &planner{r: r, c: c, d: d, edits: map[uint64]*edit{}, broken: map[uint64]bool{}, adopted: map[uint64]uint64{}, moved: map[uint64]uint64{}, revived: map[uint64]bool{}}
 	p.room = newRoom(p)
 	err := p.fix()
 	r.maxLSN, r.maxEpoch = max(r.maxLSN, c.maxLSN), max(r.maxEpoch, c.maxEpoch)

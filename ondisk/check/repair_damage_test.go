@@ -17,9 +17,17 @@ import (
 )
 
 var (
-	damageSeeds = flag.Uint64("damage.seeds", 60, "how many seeds of random damage to try")
+	damageSeeds = flag.Uint64("damage.seeds", few(100, 6), "how many seeds of random damage to try")
 	damageSeed  = flag.Int64("damage.seed", -1, "the only seed of random damage to try")
 )
+
+// few is n, or less under the race detector.
+func few(n, less uint64) uint64 {
+	if raced {
+		return less
+	}
+	return n
+}
 
 // populated is a busy volume with data in its files, and its metadata blocks.
 type populated struct {

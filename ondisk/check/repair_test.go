@@ -52,7 +52,10 @@ func (d *healing) WriteAt(ctx context.Context, p []byte, off int64, fua bool) er
 }
 
 func TestEveryFaultIsRepaired(t *testing.T) {
-	for _, f := range faults() {
+	for i, f := range faults() {
+		if raced && i%9 != 0 {
+			continue
+		}
 		t.Run(string(f.want)+" "+f.name, func(t *testing.T) {
 			v, dev := f.make(t)
 			before := v.dev.Hash()

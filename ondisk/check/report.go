@@ -49,7 +49,7 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	Where    Where    `json:"where"`
 	Text     string   `json:"text"` // what is wrong, in plain words
-	Fix      string   `json:"fix"`  // what a repair would do
+	Fix      string   `json:"fix"`  // what a repair does
 
 	// First and Count are the range concerned: blocks of the volume for metadata and fixed blocks, clusters of the
 	// volume for data. Count is 0 where there is no range.

@@ -87,6 +87,17 @@ func (r *room) cluster(g, j uint32) uint64 {
 	return r.p.c.sb.GroupFirst(g)/uint64(r.p.c.sb.ClusterBlocks()) + uint64(j)
 }
 
+// reserve keeps blk, which nothing was found in, from being given out; false if it was already.
+func (r *room) reserve(blk uint64) bool {
+	c := blk / uint64(r.p.c.sb.ClusterBlocks())
+	g, rel, _ := r.p.c.own.at(blk)
+	if r.free[blk] || r.taken[c] || r.p.c.own.get(g).data.has(rel/r.p.c.sb.ClusterBlocks()) {
+		return false
+	}
+	r.taken[c], r.free[blk] = true, true
+	return true
+}
+
 // allocData gives out one cluster for data.
 func (p *planner) allocData() (uint64, error) {
 	r := p.room

@@ -101,7 +101,7 @@ func checkRest(t *testing.T, dev blockdev.Device, s *ondisk.Super) {
 	require.Equal(t, []any{uint32(0o40755), uint32(2), 0}, []any{root.Mode, root.Nlink, len(root.Names)})
 	view, err := ondisk.DecodeView(s, block(t, dev, ondisk.ViewBlock))
 	require.NoError(t, err)
-	require.Equal(t, &ondisk.View{Epoch: 1, Members: make([]uint32, s.Slots), Recovering: make([]uint32, s.Slots)}, view)
+	require.Equal(t, &ondisk.View{Epoch: 1, Members: make([]uint32, s.Slots), Recovering: make([]uint32, s.Slots), Holders: make([]ondisk.Holder, s.Slots)}, view)
 	for i := range uint16(s.Slots) {
 		slot, err := ondisk.DecodeSlot(s, i, block(t, dev, s.SlotBlock(i)))
 		require.NoError(t, err)
