@@ -143,7 +143,7 @@ func (r *round) agreed() (out []*node, ok bool) {
 		switch {
 		case err != nil:
 			return nil, false
-		case s.State == "withdrawn":
+		case s.out():
 			out = append(out, n)
 			continue
 		case s.State != "active":
@@ -204,6 +204,9 @@ func (n *node) ask() (s nodeStatus, err error) {
 	}
 	return s, json.Unmarshal(out, &s)
 }
+
+// out reports whether the node can use the volume no more: by its own decision, or that of others.
+func (s nodeStatus) out() bool { return s.State == "withdrawn" || s.State == "fenced" }
 
 // pick chooses k nodes that something is done to.
 func (r *round) pick(k int) []*node {
@@ -294,6 +297,6 @@ func (r *round) withdrawn(n *node) {
 	r.t.Helper()
 	r.eventually(n.name+" withdraws", func() bool {
 		s, err := n.ask()
-		return err == nil && s.State == "withdrawn"
+		return err == nil && s.out()
 	})
 }
