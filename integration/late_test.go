@@ -89,8 +89,8 @@ func (l *lab) slotBlock(n *node) string {
 	return l.raw(sb.SlotBlock(uint16(n.number() - 1)))
 }
 
-// out reports whether the node is out of the view.
-func (n *node) out(of *node) bool {
+// outFor reports whether the node is out of the view that another one has.
+func (n *node) outFor(of *node) bool {
 	for _, m := range of.status().Cluster.Members {
 		if m.Name == n.name && m.Member {
 			return false
@@ -102,7 +102,7 @@ func (n *node) out(of *node) bool {
 // knows waits until the node knows that it is out, and ends it.
 func (n *node) knows() {
 	n.lab.t.Helper()
-	n.lab.eventually("the late node knows that it is out", func() bool { s := n.status().State; return s == "withdrawn" || s == "fenced" })
+	n.lab.eventually("the late node knows that it is out", func() bool { return n.status().out() })
 	n.signal(unix.SIGTERM)
 	n.over()
 }
@@ -135,7 +135,7 @@ func lateData(t *testing.T) {
 	a.silent()
 	l.eventually("its lock proves nothing", func() bool { return strings.Contains(covol(t, "status", b.dir), "holds the lock of slot 0") })
 	overwrite(t, b.path("f"), 'b') // waits for the proof
-	require.True(t, a.out(b))
+	require.True(t, a.outFor(b))
 	require.Contains(t, covol(t, "status", b.dir), "proven by lease")
 	l.eventually("the slot is freed", func() bool { return b.events()["recovered n1"] })
 	require.Equal(t, "b", direct(t, b.path("f")))
@@ -251,7 +251,7 @@ func lateUnderLock(t *testing.T) {
 		}
 		return false
 	})
-	require.False(t, a.out(b))
+	require.False(t, a.outFor(b))
 	a.kill()
 	u.ends("the node has ended")
 	overwrite(t, b.path("f"), 'b')
