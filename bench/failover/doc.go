@@ -1,6 +1,6 @@
 // Failover measures how long the others wait when a node dies, what locks cost, and what an idle node weighs.
 //
-//	go run ./bench/failover -covol bin/covol
+//	go run ./bench/failover
 //
 // It writes bench/results/DATE-failover.md and histograms beside it; nothing is asserted. It needs root and /dev/fuse,
 // and nothing else: the volume is an image file, the nodes are processes of this machine.

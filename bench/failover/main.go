@@ -26,7 +26,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.covol, "covol", "bin/covol", "the binary")
+	flag.StringVar(&o.covol, "covol", "", "the binary (default: built from the working directory)")
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where the images and mount points are put")
 	flag.StringVar(&o.out, "out", "bench/results", "where the report is put")
 	flag.IntVar(&o.host, "host", 20, "repetitions with --fence host, for each of the profiles fast and default and each variant")
@@ -52,6 +52,12 @@ func run(o options) error {
 	dir, err := os.MkdirTemp(o.dir, "covol-failover")
 	if err != nil {
 		return err
+	}
+	if o.covol == "" {
+		o.covol = filepath.Join(dir, "covol")
+		if err := host.Run("go", "build", "-trimpath", "-o", o.covol, "./cmd/covol"); err != nil {
+			return err
+		}
 	}
 	r := &report{o: o, began: time.Now(), load: host.LoadAverage(), scenarios: scenarios(o)}
 	r.measure(ctx, dir)

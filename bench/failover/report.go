@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/covol/covol/bench/host"
+	"github.com/covol/covol/ondisk"
 )
 
 // report is what was measured, as Markdown.
@@ -56,11 +57,11 @@ func (r *report) takeovers(b *strings.Builder) {
 
 The victim holds the lock of a file exclusively, the survivor writes 4 KiB to it, fsyncs and reads. Its operation begins
 right after the kill, or before: then the victim is stopped, the operation begins, and the victim is killed %v later.
-Two nodes on an image file. Times in seconds.
+Two nodes on an image file. Times in seconds. By lease a survivor waits from when it last saw the slot change: %s.
 
 | profile | fencing | operation begins | n | p50 | p90 | p99 | max | to reach |
 |---|---|---|---:|---:|---:|---:|---:|---|
-`, r.o.stopped)
+`, r.o.stopped, waits())
 	r.eachVariant(func(s *scenario, v *variant) {
 		fmt.Fprintf(b, "| %s | %s | %s | %d |%s %s |\n", s.profile, s.fence, v.name, len(v.waits), row(v.waits, time.Second, 2), verdict(v.waits, 100, s.target))
 	})
@@ -68,7 +69,7 @@ Two nodes on an image file. Times in seconds.
 Meanwhile on the survivor, the longest operation (write 4 KiB, fsync, read) on a file that only it uses, of each
 repetition; beside it the same of the %v before the kill, when nobody died. Times in milliseconds.
 
-| profile | fencing | operation begins | n | p50 | p90 | p99 | max | p50 before | max before |
+| profile | fencing | operation begins | n | p50 | p90 | p99 | max | p50 calm | max calm |
 |---|---|---|---:|---:|---:|---:|---:|---:|---:|
 `, r.o.calm)
 	r.eachVariant(func(s *scenario, v *variant) {
@@ -83,6 +84,15 @@ repetition; beside it the same of the %v before the kill, when nobody died. Time
 	for _, c := range r.charts {
 		fmt.Fprintf(b, "\n![%s](%s)\n", c.title, c.file)
 	}
+}
+
+// waits says how long the proof by lease takes.
+func waits() string {
+	var all []string
+	for _, p := range ondisk.Profiles {
+		all = append(all, fmt.Sprintf("%v in profile %s", p.Wait(), p.Name))
+	}
+	return strings.Join(all, ", ")
 }
 
 func (r *report) eachVariant(f func(*scenario, *variant)) {
