@@ -59,7 +59,7 @@ func run(o options) error {
 			return err
 		}
 	}
-	r := &report{o: o, began: time.Now(), load: host.LoadAverage(), scenarios: scenarios(o)}
+	r := &report{o: o, began: time.Now(), load: host.LoadAverage(), commit: host.Commit(), scenarios: scenarios(o)}
 	r.measure(ctx, dir)
 	if len(r.problems) == 0 {
 		_ = os.RemoveAll(dir)

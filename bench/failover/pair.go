@@ -108,7 +108,7 @@ func (p *pair) round(blocked bool) (t takeover, err error) {
 	}
 	done := make(chan error, 1)
 	if blocked {
-		if err := p.victim.Signal(syscall.SIGSTOP); err != nil {
+		if err := p.victim.Stop(); err != nil {
 			return t, err
 		}
 		go func() { done <- touch(p.held) }()

@@ -15,6 +15,7 @@ type report struct {
 	o         options
 	began     time.Time
 	load      string // before
+	commit    string // of what is measured: the working directory may move on meanwhile
 	scenarios []*scenario
 	roads     []*road
 	memory    *memory // nil: not measured
@@ -35,7 +36,7 @@ func (r *report) write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Failover, locks and memory, %s\n\n", r.began.UTC().Format(time.DateOnly))
 	for _, l := range [][2]string{
-		{"machine", host.Machine()}, {"kernel", host.Kernel()}, {"commit", host.Commit()},
+		{"machine", host.Machine()}, {"kernel", host.Kernel()}, {"commit", r.commit},
 		{"load average before, after", r.load + "; " + host.LoadAverage()},
 		{"began, took", r.began.UTC().Format("15:04 MST") + ", " + time.Since(r.began).Round(time.Second).String()},
 	} {

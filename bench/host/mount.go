@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -57,6 +58,48 @@ func (m *Mount) PID() int { return m.cmd.Process.Pid }
 
 // Signal sends s to the process.
 func (m *Mount) Signal(s syscall.Signal) error { return m.cmd.Process.Signal(s) }
+
+// Stop freezes the process, as SIGSTOP does, and returns when none of its threads runs any more. The signal alone is not
+// enough: until the thread that takes it gets a processor, the others go on.
+func (m *Mount) Stop() error {
+	if err := m.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(stopTime); ; time.Sleep(time.Millisecond) {
+		running, err := m.running()
+		if err != nil || !running {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("process %d does not stop", m.PID())
+		}
+	}
+}
+
+// stopTime bounds how long a process may take to stop: one in the middle of I/O ends that first.
+const stopTime = 10 * time.Second
+
+// running reports whether a thread of the process is not stopped.
+func (m *Mount) running() (bool, error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", m.PID()))
+	if err != nil {
+		return false, err
+	}
+	for _, t := range threads {
+		b, err := os.ReadFile(t)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // that thread has ended
+		}
+		if err != nil {
+			return false, err
+		}
+		// The name before the state may have any characters, brackets too.
+		if _, state, ok := strings.Cut(string(b[max(0, strings.LastIndexByte(string(b), ')')):]), " "); !ok || state[0] != 'T' {
+			return true, nil
+		}
+	}
+	return false, nil
+}
 
 // Wait waits for the end of the process. It is for one call.
 func (m *Mount) Wait() error { return <-m.gone }
