@@ -21,8 +21,8 @@ var loopFlags = struct {
 	faults, fence  *string
 	profile        *string
 }{
-	rounds:  flag.Int("rounds", 10, "TestFaultLoop: rounds of one fault each"),
-	season:  flag.Int("season", 5, "TestFaultLoop: rounds between two checks of the whole volume"),
+	rounds:  flag.Int("rounds", 8, "TestFaultLoop: rounds of one fault each"),
+	season:  flag.Int("season", 4, "TestFaultLoop: rounds between two checks of the whole volume"),
 	seed:    flag.Uint64("seed", 0, "TestFaultLoop: what decides faults and victims (0: the clock)"),
 	faults:  flag.String("faults", "", "TestFaultLoop: names of the faults to choose from, by commas (empty: all)"),
 	fence:   flag.String("fence", "lease,host", "TestFaultLoop: how deaths are proven, by turns from season to season"),
