@@ -197,7 +197,7 @@ func (l *faultLoop) table(kinds []faultKind) {
 		slices.Sort(stalls)
 		mid, most := "-", "-"
 		if len(stalls) > 0 {
-			mid = fmt.Sprintf("%.2f s", stalls[len(stalls)/2].Seconds())
+			mid = fmt.Sprintf("%.2f s", stalls[(len(stalls)-1)/2].Seconds())
 			most = fmt.Sprintf("%.2f s", stalls[len(stalls)-1].Seconds())
 		}
 		fmt.Fprintf(&b, "%-18s %6d %10s %10s %8.2f s %9d %8d\n", k.name, len(rs), mid, most, slices.Max(took).Seconds(), withdrawn, innocent)
