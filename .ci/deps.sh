@@ -52,6 +52,9 @@ covol_deps() {
 		covol_need mkfs.btrfs btrfs-progs
 		covol_need mkfs.vfat dosfstools
 		covol_need gcc gcc
+		covol_need tgtd tgt
+		covol_need iscsi-test-cu libiscsi-bin
+		compgen -G "/usr/lib/*/qemu/block-iscsi.so" >/dev/null || covol_missing+=(qemu-block-extra)
 		[ -e /usr/include/stdlib.h ] || covol_missing+=(libc6-dev)
 	fi
 	covol_apt "${covol_missing[@]}"

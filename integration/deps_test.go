@@ -55,10 +55,19 @@ var layers = map[string][]string{
 	// One node's wiring, for the command and the simulator.
 	"member": {"ondisk", "ondisk/blockdev", "ondisk/sched", "ondisk/volume", "journal", "dlm", "cluster", "cluster/...", "fs"},
 
-	"fs":              {"ondisk", "ondisk/blockdev", "ondisk/sched", "journal", "dlm", "cluster/view"},
-	"fs/posixtest":    {},
-	"fs/fusefs":       {"fs"},
-	"fs/fusefs/...":   {"fs", "fs/fusefs", "ondisk/blockdev"},
+	"fs":            {"ondisk", "ondisk/blockdev", "ondisk/sched", "journal", "dlm", "cluster/view"},
+	"fs/posixtest":  {},
+	"fs/fusefs":     {"fs"},
+	"fs/fusefs/...": {"fs", "fs/fusefs", "ondisk/blockdev"},
+
+	// The wire knows neither side of it; a server of SCSI commands knows no wire; target and initiator share only both.
+	"iscsi/pdu":       {},
+	"iscsi/chap":      {"iscsi/pdu"},
+	"iscsi/scsi":      {"ondisk/blockdev"},
+	"iscsi/store":     {"ondisk/blockdev", "ondisk/blockdev/filedev"},
+	"iscsi/initiator": {"iscsi/pdu", "iscsi/chap", "iscsi/scsi", "ondisk/blockdev", "ondisk/sched"},
+	"iscsi/target":    {"iscsi/pdu", "iscsi/chap", "iscsi/scsi", "ondisk/blockdev", "ondisk/sched"},
+
 	"bench/...":       {"..."},
 	"integration/...": {"..."},
 	"cmd/...":         {"..."},

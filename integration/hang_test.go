@@ -121,7 +121,7 @@ func TestWithdrawnStuck(t *testing.T) {
 		require.Error(t, f.Sync())
 		_ = f.Close()
 	}
-	l.eventually("it withdraws", func() bool { return n.status().State == "withdrawn" })
+	l.eventually("it withdraws", func() bool { return n.status().out() })
 	reader.ends("it is cut off")
 	code, out := covolCode(t, "umount", n.dir)
 	require.NotZero(t, code)

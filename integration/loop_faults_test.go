@@ -96,9 +96,17 @@ func stopShort(r *round) {
 func cutOff(r *round, how cut) {
 	n := r.pick(3)[0]
 	r.net.cut(n.number(), how)
+	if how == cutPair { // either end may have to go
+		r.hit[r.nodes[r.net.next(n.number())-1]] = true
+	}
 	r.last(r.between(time.Second, 2*r.times.Wait()))
 	r.net.heal(n.number())
+	r.reconnect()
 }
+
+// reconnect waits until a healed network has either joined the nodes again or cost one its place: what is lost is sent
+// again with growing pauses, and whoever was silent for a lease is put out.
+func (r *round) reconnect() { r.last(r.times.Lease + time.Second) }
 
 // isolateEach cuts off each node in turn.
 func isolateEach(r *round) {
@@ -108,6 +116,7 @@ func isolateEach(r *round) {
 		r.net.heal(n.number())
 		r.last(r.between(0, time.Second))
 	}
+	r.reconnect()
 }
 
 // untilEvicted lets a path of a node fail until the others have gone on without it.

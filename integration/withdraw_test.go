@@ -50,7 +50,7 @@ func TestWithdraw(t *testing.T) {
 	})
 	require.NoError(t, os.WriteFile(b.path("d", "w"), []byte("by b"), 0o644))
 	a.signal(unix.SIGCONT)
-	l.eventually("the node notices", func() bool { s := a.status().State; return s == "withdrawn" || s == "fenced" })
+	l.eventually("the node notices", func() bool { return a.status().out() })
 
 	for what, op := range everyUse(a, reader, writer) {
 		l.eventually(what+" fails with EIO", func() bool {
@@ -241,7 +241,7 @@ func TestFence(t *testing.T) {
 	})
 	require.Contains(t, covol(t, "status", b.dir), "proven by person")
 	a.signal(unix.SIGCONT)
-	l.eventually("the fenced node knows", func() bool { s := a.status().State; return s == "withdrawn" || s == "fenced" })
+	l.eventually("the fenced node knows", func() bool { return a.status().out() })
 	assert.Contains(t, covol(t, "status", a.dir), "fenced")
 	a.signal(unix.SIGTERM)
 	a.over()

@@ -16,13 +16,33 @@ import (
 	"github.com/covol/covol/ondisk/volume"
 )
 
-// openDevice opens a file or block device and says what to do if that fails.
-func openDevice(path string, o filedev.Options) (*filedev.Device, error) {
+// device is what DEVICE names: a file, a block device, or a logical unit of an iSCSI target.
+type device interface {
+	disk
+	// Path is what it was opened by, without secrets.
+	Path() string
+	// hostLocks are those of the host, nil if the device has none.
+	hostLocks() cluster.HostLocks
+	// onlyHere reports whether all nodes that can use it run on this host.
+	onlyHere() bool
+}
+
+// fileDevice is a file or block device.
+type fileDevice struct{ *filedev.Device }
+
+func (d fileDevice) hostLocks() cluster.HostLocks { return d.Device }
+func (d fileDevice) onlyHere() bool               { return !d.IsBlock() || isLoop(d.Path()) }
+
+// openDevice opens a device and says what to do if that fails.
+func openDevice(path string, o filedev.Options) (device, error) {
+	if isRemote(path) {
+		return openRemote(path)
+	}
 	o.OneHost = o.OneHost || isLoop(path)
 	dev, err := filedev.Open(path, o)
 	switch {
 	case err == nil:
-		return dev, nil
+		return fileDevice{dev}, nil
 	case errors.Is(err, os.ErrNotExist):
 		return nil, hint(err, "Give a block device or an image file; an image of 4 GiB is made by: truncate -s 4G %s", path)
 	case errors.Is(err, syscall.EBUSY):
@@ -43,12 +63,10 @@ func isLoop(path string) bool {
 }
 
 // onlyHere reports whether all nodes that can use the device run on this host.
-func onlyHere(dev *filedev.Device, oneHost bool) bool {
-	return oneHost || !dev.IsBlock() || isLoop(dev.Path())
-}
+func onlyHere(dev device, oneHost bool) bool { return oneHost || dev.onlyHere() }
 
 // openSuper reads the superblock of the volume on dev.
-func openSuper(ctx context.Context, dev *filedev.Device) (*ondisk.Super, *volume.Note, error) {
+func openSuper(ctx context.Context, dev device) (*ondisk.Super, *volume.Note, error) {
 	super, note, err := volume.Open(ctx, dev)
 	if err == nil {
 		return super, note, nil
@@ -69,7 +87,7 @@ func openSuper(ctx context.Context, dev *filedev.Device) (*ondisk.Super, *volume
 }
 
 // inUseBy returns the names of nodes that have the volume on dev mounted, and says so while it has to wait for proof.
-func inUseBy(ctx context.Context, dev *filedev.Device, super *ondisk.Super, say func(string)) ([]string, error) {
+func inUseBy(ctx context.Context, dev device, super *ondisk.Super, say func(string)) ([]string, error) {
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
@@ -79,7 +97,7 @@ func inUseBy(ctx context.Context, dev *filedev.Device, super *ondisk.Super, say 
 			say(fmt.Sprintf("waiting for a sign of life of other nodes, at most %s", ago(super.Profile.Wait())))
 		}
 	}()
-	names, err := cluster.InUse(ctx, dev, super, dev)
+	names, err := cluster.InUse(ctx, dev, super, dev.hostLocks())
 	if err != nil {
 		return nil, fmt.Errorf("%s: look whether it is mounted: %w", dev.Path(), err)
 	}

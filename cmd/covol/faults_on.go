@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/covol/covol/ondisk/blockdev/faultdev"
-	"github.com/covol/covol/ondisk/blockdev/filedev"
 )
 
 // faultsEnv names the socket at which a node built with the tag faults takes fault rules.
@@ -28,7 +27,7 @@ type faulty struct {
 }
 
 // faultPaths puts fault rules right before the device: nothing behind them queues, so what hangs never lands.
-func faultPaths(data, beat *filedev.Device, log *slog.Logger) (disk, disk, error) {
+func faultPaths(data, beat device, log *slog.Logger) (disk, disk, error) {
 	path := os.Getenv(faultsEnv)
 	if path == "" {
 		return data, beat, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -59,15 +60,20 @@ func checkExecutable(path string) error {
 
 // choose puts the methods into c. Without the locks of the host among them the node takes none and publishes no ids of
 // its host: it is to others as if it had a host of its own.
-func (f fencing) choose(c *member.Config, locks cluster.HostLocks) {
+func (f fencing) choose(c *member.Config, locks cluster.HostLocks) error {
 	words := f
 	if len(words) == 0 || words[0] == fenceAuto {
 		words = fencing{fenceHost, fenceLease}
+		if locks == nil {
+			words = words[1:]
+		}
 	}
 	for _, word := range words {
 		switch path, command := strings.CutPrefix(word, fenceCommand); {
 		case command:
 			c.Fencing = append(c.Fencing, fence.Command{Path: path})
+		case word == fenceHost && locks == nil:
+			return hint(errors.New("--fence host: this device has no locks of the host"), "Use --fence auto.")
 		case word == fenceHost:
 			c.Host = locks
 			c.Fencing = append(c.Fencing, fence.HostLock{Locks: locks, Host: c.Machine.Host, Boot: c.Machine.Boot})
@@ -75,6 +81,7 @@ func (f fencing) choose(c *member.Config, locks cluster.HostLocks) {
 			c.Fencing = append(c.Fencing, fence.Lease{Wait: c.Super.Profile.Wait()})
 		}
 	}
+	return nil
 }
 
 // watchdogOf is the watchdog of --watchdog, nil for none.

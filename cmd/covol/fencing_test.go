@@ -28,7 +28,7 @@ func TestFencingWords(t *testing.T) {
 
 	names := func(words fencing) (out []string, host bool) {
 		c := member.Config{Super: &ondisk.Super{Profile: ondisk.Profiles[0]}}
-		words.choose(&c, &filedev.Device{})
+		require.NoError(t, words.choose(&c, &filedev.Device{}))
 		for _, m := range c.Fencing {
 			out = append(out, m.Name())
 		}

@@ -116,7 +116,7 @@ func (o *fsckOptions) check(ctx context.Context, path string) (*check.Report, er
 	return report, nil
 }
 
-func (o *fsckOptions) open(ctx context.Context, dev *filedev.Device) (*ondisk.Super, error) {
+func (o *fsckOptions) open(ctx context.Context, dev device) (*ondisk.Super, error) {
 	super, note, err := openSuper(ctx, dev)
 	if err == nil && note != nil {
 		o.say(note.String())
@@ -126,7 +126,7 @@ func (o *fsckOptions) open(ctx context.Context, dev *filedev.Device) (*ondisk.Su
 
 func (o *fsckOptions) say(s string) { fmt.Fprintln(o.err, "covol:", s) }
 
-func (o *fsckOptions) mayRun(ctx context.Context, dev *filedev.Device, super *ondisk.Super) error {
+func (o *fsckOptions) mayRun(ctx context.Context, dev device, super *ondisk.Super) error {
 	names, err := inUseBy(ctx, dev, super, o.say)
 	switch {
 	case err != nil && o.checkOnly:

@@ -35,7 +35,7 @@ func (o *fsckOptions) repair(ctx context.Context, path string) error {
 
 // repairDevice takes the volume for itself, repairs it, and gives it back.
 func (o *fsckOptions) repairDevice(ctx context.Context, path string) (rep *check.RepairReport, err error) {
-	var devs [2]*filedev.Device // data, and slots and view: a descriptor of its own
+	var devs [2]device // data, and slots and view: a descriptor of its own
 	for i := range devs {
 		if devs[i], err = openDevice(path, filedev.Options{}); err != nil {
 			return nil, err
@@ -69,7 +69,7 @@ func (o *fsckOptions) repairDevice(ctx context.Context, path string) (rep *check
 }
 
 // take waits until nobody can have the volume, and claims it.
-func (o *fsckOptions) take(ctx context.Context, dev *filedev.Device, super *ondisk.Super) (*cluster.Hold, error) {
+func (o *fsckOptions) take(ctx context.Context, dev device, super *ondisk.Super) (*cluster.Hold, error) {
 	machine, err := cluster.LocalMachine()
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (o *fsckOptions) take(ctx context.Context, dev *filedev.Device, super *ondi
 	})
 	defer told.Stop()
 	hold, err := cluster.Exclusive(ctx, cluster.Config{Dev: dev, Super: super, Name: cluster.ToolName(host, os.Getpid()), Addr: "-",
-		Host: dev, Machine: machine, Sched: sched.Real{}, Log: quietLog()})
+		Host: dev.hostLocks(), Machine: machine, Sched: sched.Real{}, Log: quietLog()})
 	var by *cluster.Mounted
 	if errors.As(err, &by) {
 		return nil, mountedBy(dev.Path(), by.Names)

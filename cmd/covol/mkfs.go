@@ -83,13 +83,13 @@ func (o *mkfsOptions) run(ctx context.Context, a []string) error {
 	})
 	bar.done()
 	if err != nil {
-		return mkfsHint(path, fmt.Errorf("mkfs %s: %w", path, err))
+		return mkfsHint(shown(path), fmt.Errorf("mkfs %s: %w", shown(path), err))
 	}
-	return o.print(path, super)
+	return o.print(shown(path), super)
 }
 
 // inUse refuses a volume that any node may have mounted. A device without a volume is nobody's.
-func (o *mkfsOptions) inUse(ctx context.Context, dev *filedev.Device) error {
+func (o *mkfsOptions) inUse(ctx context.Context, dev device) error {
 	super, _, err := volume.Open(ctx, dev)
 	if err != nil {
 		return nil // Format itself looks at what is there

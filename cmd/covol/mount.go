@@ -110,7 +110,7 @@ func (o *mountOptions) run(ctx context.Context, a []string) error {
 		return err
 	}
 	device := a[0]
-	if _, err := os.Stat(device); err != nil {
+	if _, err := os.Stat(device); err != nil && !isRemote(device) {
 		return hint(fmt.Errorf("device: %w", err), "Give a block device or an image file made by covol mkfs.")
 	}
 	dir, err := checkMountPoint(a[1])
@@ -135,7 +135,7 @@ func (o *mountOptions) run(ctx context.Context, a []string) error {
 		return err
 	}
 	control := serveControl(ln, s)
-	err = o.serve(ctx, s, fmt.Sprintf("covol: mounted %s on %s\n", device, a[1]))
+	err = o.serve(ctx, s, fmt.Sprintf("covol: mounted %s on %s\n", shown(device), a[1]))
 	s.finish(err)
 	control.close()
 	return err

@@ -44,8 +44,8 @@ type node struct {
 	cfg   nodeConfig
 	super *ondisk.Super
 	note  *volume.Note
-	beat  *filedev.Device // heartbeats and views: a descriptor of its own
-	data  *filedev.Device
+	beat  device // heartbeats and views: a descriptor of its own
+	data  device
 	io    *counted // over data
 	views disk     // over beat
 	peers *peers
@@ -82,7 +82,7 @@ func (n *node) start(ctx context.Context) (err error) {
 	c.Network, c.OnView, c.OnReplay = n.peers.start, n.peers.onView, n.replayed
 	c.OnBegun, c.OnEvent = n.up.Store, n.happened
 	if n.Node, err = member.Start(ctx, c); err != nil {
-		return joinHint(fmt.Errorf("%s: %w", n.cfg.Device, err))
+		return joinHint(fmt.Errorf("%s: %w", shown(n.cfg.Device), err))
 	}
 	n.peers.member.Store(n.Node)
 	return nil
@@ -104,8 +104,12 @@ func (n *node) openDevice(ctx context.Context) (err error) {
 	if n.super, n.note, err = openSuper(ctx, n.data); err != nil {
 		return err
 	}
+	if remote, ok := n.data.(remoteDevice); ok {
+		ask := n.mayRepeat
+		remote.begin.Store(&ask)
+	}
 	if n.note != nil {
-		n.cfg.Log.Warn("volume on a copy of its superblock", "device", n.cfg.Device, "note", n.note.String())
+		n.cfg.Log.Warn("volume on a copy of its superblock", "device", shown(n.cfg.Device), "note", n.note.String())
 	}
 	return nil
 }
@@ -120,8 +124,7 @@ func (n *node) memberConfig(addr string) (member.Config, error) {
 		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Machine: machine,
 		Sched: sched.Real{}, Log: n.cfg.Log, Watchdog: watchdogOf(n.cfg.Watchdog), OnWithdraw: n.cfg.OnWithdraw,
 	}
-	n.cfg.Fence.choose(&c, n.beat)
-	return c, nil
+	return c, n.cfg.Fence.choose(&c, n.beat.hostLocks())
 }
 
 func joinHint(err error) error {

@@ -190,7 +190,7 @@ func (s *session) status() *statusReport {
 
 func (n *node) volumeReport() volumeReport {
 	sb := n.super
-	return volumeReport{Device: n.cfg.Device, Label: sb.Label, UUID: sb.UUID.String(), Size: int64(sb.Blocks) * ondisk.BlockSize,
+	return volumeReport{Device: shown(n.cfg.Device), Label: sb.Label, UUID: sb.UUID.String(), Size: int64(sb.Blocks) * ondisk.BlockSize,
 		ClusterSize: int64(sb.ClusterSize), Profile: sb.Profile.Name, Note: n.note.String()}
 }
 

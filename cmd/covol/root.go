@@ -25,7 +25,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint(usageError(cmd, err), "See %q.", cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(newMkfs(), newMount(), newUmount(), newFsck(), newDump(), newStatus(), newLocks(), newEvents(), newNode(), newCluster(), newLab(), newVersion(), newEventHelper())
+	root.AddCommand(newMkfs(), newMount(), newUmount(), newFsck(), newDump(), newStatus(), newLocks(), newEvents(), newNode(), newCluster(), newLab(), newTarget(), newVersion(), newEventHelper())
 	return root
 }
 

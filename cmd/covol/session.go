@@ -49,7 +49,7 @@ type session struct {
 }
 
 func newSession(dir string, cfg nodeConfig) *session {
-	s := &session{dir: dir, device: cfg.Device, log: cfg.Log, started: time.Now(), limit: leaveLimit,
+	s := &session{dir: dir, device: shown(cfg.Device), log: cfg.Log, started: time.Now(), limit: leaveLimit,
 		left: make(chan struct{}), askedCh: make(chan struct{}), events: events.NewLog(cfg.Log)}
 	cfg.OnOpen, cfg.OnWithdraw, cfg.OnEvent = s.opened, s.withdrawn, s.events.Add
 	s.cfg = cfg

@@ -252,7 +252,7 @@ func (t *Transport) serve(p *peer, conn net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
 	if c, ok := raw.(*net.TCPConn); ok {
-		_ = c.SetNoDelay(true) // the default of the runtime, and what the latency rests on
+		tune(c)
 	}
 	var wg sync.WaitGroup
 	var writeErr error

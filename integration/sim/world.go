@@ -192,11 +192,15 @@ func (w *World) direct() {
 	if w.hooks.After != nil {
 		w.hooks.After(w)
 	}
+	_ = w.s.Sleep(background, w.sb.Profile.Wait()) // what was noticed before may still be acted upon
 	if !w.judges.liveness.everybody("after the faults") {
 		return
 	}
 	w.idle = true
 	if !w.judges.liveness.within("clients to end", func() bool { return w.working == 0 }) {
+		return
+	}
+	if !w.judges.liveness.everybody("before the last look") {
 		return
 	}
 	w.judges.files.lastLook()

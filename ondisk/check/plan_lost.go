@@ -102,14 +102,23 @@ func (p *planner) revive(ino uint64) (bool, error) {
 	if p.revived[ino] {
 		return true, nil
 	}
-	if !p.c.metaPlace(ino) || p.c.isMeta(ino) || p.edits[ino] != nil || p.c.dirs[ino] != nil || !p.room.reserve(ino) {
+	if !p.c.metaPlace(ino) || p.c.isMeta(ino) || p.edits[ino] != nil || p.c.dirs[ino] != nil {
+		return false, nil
+	}
+	g, rel, _ := p.c.own.at(ino)
+	m, err := p.bitmaps(g)
+	if err != nil {
+		return false, err
+	}
+	// A number that is marked free was never that of a directory which has just been lost.
+	if !bitAt(m.clusters, rel/p.c.sb.ClusterBlocks()) || !bitAt(m.meta, rel) || !p.room.reserve(ino) {
 		return false, nil
 	}
 	p.revived[ino] = true
 	if err := p.newDir(ino, 0, "?"); err != nil {
 		return false, err
 	}
-	_, err := p.intoLost(p.edits[ino], nil)
+	_, err = p.intoLost(p.edits[ino], nil)
 	return err == nil, err
 }
 

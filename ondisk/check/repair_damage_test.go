@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	damageSeeds = flag.Uint64("damage.seeds", few(120, 12), "how many seeds of random damage to try")
+	damageSeeds = flag.Uint64("damage.seeds", few(100, 6), "how many seeds of random damage to try")
 	damageSeed  = flag.Int64("damage.seed", -1, "the only seed of random damage to try")
 )
 
