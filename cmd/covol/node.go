@@ -124,7 +124,8 @@ func (n *node) memberConfig(addr string) (member.Config, error) {
 		Data: n.io, Beat: n.views, Super: n.super, Name: n.cfg.Name, Addr: addr, Machine: machine,
 		Sched: sched.Real{}, Log: n.cfg.Log, Watchdog: watchdogOf(n.cfg.Watchdog), OnWithdraw: n.cfg.OnWithdraw,
 	}
-	return c, n.cfg.Fence.choose(&c, n.beat.hostLocks())
+	err = n.cfg.Fence.choose(&c, n.beat.hostLocks())
+	return c, err
 }
 
 func joinHint(err error) error {
