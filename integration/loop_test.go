@@ -21,8 +21,8 @@ var loopFlags = struct {
 	faults, fence  *string
 	profile        *string
 }{
-	rounds:  flag.Int("rounds", 10, "TestFaultLoop: rounds of one fault each"),
-	season:  flag.Int("season", 5, "TestFaultLoop: rounds between two checks of the whole volume"),
+	rounds:  flag.Int("rounds", 8, "TestFaultLoop: rounds of one fault each"),
+	season:  flag.Int("season", 4, "TestFaultLoop: rounds between two checks of the whole volume"),
 	seed:    flag.Uint64("seed", 0, "TestFaultLoop: what decides faults and victims (0: the clock)"),
 	faults:  flag.String("faults", "", "TestFaultLoop: names of the faults to choose from, by commas (empty: all)"),
 	fence:   flag.String("fence", "lease,host", "TestFaultLoop: how deaths are proven, by turns from season to season"),
@@ -197,7 +197,7 @@ func (l *faultLoop) table(kinds []faultKind) {
 		slices.Sort(stalls)
 		mid, most := "-", "-"
 		if len(stalls) > 0 {
-			mid = fmt.Sprintf("%.2f s", stalls[len(stalls)/2].Seconds())
+			mid = fmt.Sprintf("%.2f s", stalls[(len(stalls)-1)/2].Seconds())
 			most = fmt.Sprintf("%.2f s", stalls[len(stalls)-1].Seconds())
 		}
 		fmt.Fprintf(&b, "%-18s %6d %10s %10s %8.2f s %9d %8d\n", k.name, len(rs), mid, most, slices.Max(took).Seconds(), withdrawn, innocent)
