@@ -3,7 +3,7 @@
 GO      ?= go
 LAB_DIR ?= covol-lab
 
-.PHONY: build lab lab-down test bench quick lint clean
+.PHONY: build lab lab-down test bench bench-failover quick lint clean
 
 build: bin/covol
 
@@ -25,6 +25,10 @@ test:
 # How fast a mount is beside its peers; commit what it prints under bench/results.
 bench: build
 	$(GO) run ./bench -covol bin/covol
+
+# How long the others wait when a node dies, what locks cost, what a node weighs; commit what it writes.
+bench-failover: build
+	$(GO) run ./bench/failover -covol bin/covol
 
 # Seconds instead of minutes, while editing.
 quick: lint

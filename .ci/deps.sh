@@ -37,6 +37,8 @@ covol_deps() {
 		covol_need qemu-img qemu-utils
 	else
 		covol_need fio fio
+		covol_need ip iproute2
+		covol_need nft nftables
 		covol_need qemu-img qemu-utils
 		covol_need mke2fs e2fsprogs
 		covol_need fuse2fs fuse2fs

@@ -3,12 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/covol/covol/bench/host"
 )
 
 type report struct {
@@ -21,7 +20,7 @@ type report struct {
 }
 
 func newReport(o options, targets []*target, missing []string) *report {
-	return &report{o: o, targets: targets, missing: missing, began: time.Now(), load: loadAverage(), values: map[string][]float64{}}
+	return &report{o: o, targets: targets, missing: missing, began: time.Now(), load: host.LoadAverage(), values: map[string][]float64{}}
 }
 
 func (r *report) add(w workload, t *target, v float64) {
@@ -42,8 +41,8 @@ func (r *report) write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# fio on a covol mount and its peers, %s\n\n", r.began.UTC().Format("2006-01-02"))
 	for _, l := range [][2]string{
-		{"machine", machine()}, {"kernel", text("uname", "-sr")}, {"commit", commit()}, {"fio", text("fio", "--version")},
-		{"load average before, after", r.load + "; " + loadAverage()},
+		{"machine", host.Machine()}, {"kernel", host.Kernel()}, {"commit", host.Commit()}, {"fio", host.Text("fio", "--version")},
+		{"load average before, after", r.load + "; " + host.LoadAverage()},
 		{"run", fmt.Sprintf("O_DIRECT, libaio, a file of %d MiB, %d interleaved repetitions of %v; the median, and the extremes in brackets", r.o.size, r.o.reps, r.o.runtime)},
 		{"devices", "one loop device with direct I/O for each, the files behind them on the same disk"},
 		{"mind", "ntfs-3g and fuse2fs go to their device through the kernel's page cache, so their figures are those of memory; covol, ext4 and raw reach the device with every request"},
@@ -86,48 +85,4 @@ func (r *report) ratios(b *strings.Builder) {
 		}
 		b.WriteString("\n")
 	}
-}
-
-func text(args ...string) string {
-	out, err := exec.Command(args[0], args[1:]...).Output()
-	if err != nil {
-		return "not known"
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func commit() string {
-	c := text("git", "rev-parse", "--short=12", "HEAD")
-	if text("git", "status", "--porcelain", "--untracked-files=no") != "" {
-		c += " (modified)"
-	}
-	return c
-}
-
-func loadAverage() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "not known"
-	}
-	return strings.Join(strings.Fields(string(b))[:3], " ")
-}
-
-// machine names processor and memory.
-func machine() string {
-	cpu, mem := runtime.GOARCH, ""
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(b)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			cpu = strings.TrimSpace(value)
-		}
-	}
-	b, _ = os.ReadFile("/proc/meminfo")
-	for line := range strings.Lines(string(b)) {
-		if value, ok := strings.CutPrefix(line, "MemTotal:"); ok {
-			var kib int
-			_, _ = fmt.Sscan(value, &kib)
-			mem = fmt.Sprintf(", %.0f GiB", float64(kib)/(1<<20))
-		}
-	}
-	return fmt.Sprintf("%d x %s%s", runtime.NumCPU(), cpu, mem)
 }

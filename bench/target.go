@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/covol/covol/bench/host"
 )
 
 // kind is something to measure.
@@ -52,7 +52,7 @@ type target struct {
 	dir   string
 	loop  string
 	file  string
-	procs []*exec.Cmd
+	nodes []*host.Mount
 }
 
 func (t *target) mnt(i int) string { return filepath.Join(t.dir, fmt.Sprintf("mnt%d", i)) }
@@ -64,7 +64,7 @@ func (t *target) open(o options) (err error) {
 		}
 	}
 	img := filepath.Join(t.dir, "disk.img")
-	if err := command("fallocate", "-l", fmt.Sprintf("%dM", 2*o.size+512), img); err != nil {
+	if err := host.Run("fallocate", "-l", fmt.Sprintf("%dM", 2*o.size+512), img); err != nil {
 		return err
 	}
 	out, err := exec.Command("losetup", "--direct-io=on", "--show", "-f", img).Output()
@@ -82,10 +82,10 @@ func (t *target) open(o options) (err error) {
 
 // mounted makes a filesystem and mounts it by a command that goes to the background.
 func (t *target) mounted(mkfs, mount []string) (string, error) {
-	if err := command(mkfs...); err != nil {
+	if err := host.Run(mkfs...); err != nil {
 		return "", err
 	}
-	if err := command(mount...); err != nil {
+	if err := host.Run(mount...); err != nil {
 		return "", err
 	}
 	return filepath.Join(t.mnt(1), "file"), nil
@@ -93,55 +93,30 @@ func (t *target) mounted(mkfs, mount []string) (string, error) {
 
 // openCovol mounts on so many nodes; node 1 does the work.
 func openCovol(o options, t *target, nodes int) (string, error) {
-	if err := command(o.covol, "mkfs", "--force", t.loop); err != nil {
+	if err := host.Run(o.covol, "mkfs", "--force", t.loop); err != nil {
 		return "", err
 	}
 	for i := 1; i <= nodes; i++ {
-		log, err := os.Create(filepath.Join(t.dir, fmt.Sprintf("node%d.log", i)))
+		m, err := host.Start(o.covol, t.loop, t.mnt(i), fmt.Sprintf("bench%d", i), filepath.Join(t.dir, fmt.Sprintf("node%d.log", i)))
 		if err != nil {
 			return "", err
 		}
-		cmd := exec.Command(o.covol, "mount", t.loop, t.mnt(i), "--node", fmt.Sprintf("bench%d", i), "--bind", "127.0.0.1:0")
-		cmd.Stderr = log
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			return "", err
-		}
-		if err := cmd.Start(); err != nil {
-			return "", err
-		}
-		log.Close()
-		t.procs = append(t.procs, cmd)
-		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.HasPrefix(line, "covol: mounted") {
-			b, _ := os.ReadFile(log.Name())
-			return "", fmt.Errorf("covol mount: %q: %s", line, b)
-		}
+		t.nodes = append(t.nodes, m)
 	}
 	return filepath.Join(t.mnt(1), "file"), nil
 }
 
 func (t *target) close() {
-	for _, p := range t.procs {
-		_ = p.Process.Signal(syscall.SIGTERM)
+	for _, n := range t.nodes {
+		_ = n.Signal(syscall.SIGTERM)
 	}
-	for _, p := range t.procs {
-		_ = p.Wait()
+	for _, n := range t.nodes {
+		_ = n.Wait()
 	}
 	for i := 1; i <= 3; i++ {
-		// A FUSE server may still be at it.
-		for try := 0; try < 50 && errors.Is(syscall.Unmount(t.mnt(i), 0), syscall.EBUSY); try++ {
-			time.Sleep(100 * time.Millisecond)
-		}
+		host.Unmount(t.mnt(i))
 	}
-	for try := 0; t.loop != "" && try < 50 && command("losetup", "-d", t.loop) != nil; try++ {
+	for try := 0; t.loop != "" && try < 50 && host.Run("losetup", "-d", t.loop) != nil; try++ {
 		time.Sleep(100 * time.Millisecond)
 	}
-}
-
-func command(args ...string) error {
-	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }

@@ -33,8 +33,8 @@
 //	rename                         moving an entry to another directory
 //	└ inode, ascending numbers     all inodes of one operation are known before the first is locked; an operation
 //	  │                            that learns of one too late lets go of all and starts again
-//	  ├ open                       asked for while a glock of the inode is given away, and by reclaim before the inode;
-//	  │                            nobody who holds it in EX waits for anything but that inode
+//	  ├ open                       waited for while a glock of the inode is given away, and by reclaim with nothing else
+//	  │                            held; under the inode reclaim only tries
 //	  ├ volume                     to format groups; a leaf
 //	  └ group, ascending           held while a transaction that changes its bitmaps is open
 //	    └ index of orphans         sched.Lock, the slot's own; from the look until the transaction is published

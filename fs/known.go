@@ -14,7 +14,8 @@ import (
 //
 // Other nodes must not free an inode that is open here. While this node holds the inode's glock nobody else can, so
 // the cluster is told only when that glock is given away: then the node takes the inode's open lock in mode PR and
-// keeps it until the last close. Whoever frees an inode holds its open lock in EX.
+// keeps it until the last close. Whoever frees an inode has its glock and, without having waited for it, its open lock
+// in EX.
 type known struct {
 	mu sync.Mutex
 	// GUARDED_BY(mu)

@@ -86,39 +86,56 @@ const reclaimAgain = 5 * time.Second
 
 // reclaim gives back all that an orphan of this node's slot has, once no node has it open any more. An inode that is in
 // the index but has names was being cut short: that is finished and its entry removed.
+//
+// The open lock is not waited for under the inode, nor the inode under the open lock: a node that has the file open
+// takes the one while it gives the other away.
 func (o *orphans) reclaim(ctx context.Context, ino Ino, generation uint64) error {
-	v := o.v
-	open, err := v.locks.lock(ctx, openRes(ino), useExcl)
-	if err != nil {
-		return err
+	for {
+		done, err := o.tryReclaim(ctx, ino, generation)
+		if done || err != nil {
+			return err
+		}
+		open, err := o.v.locks.lock(ctx, openRes(ino), useExcl) // the last close
+		if err != nil {
+			return err
+		}
+		open.unlock()
 	}
-	defer open.unlock()
+}
+
+// tryReclaim is reclaim, unless some node has the inode open.
+func (o *orphans) tryReclaim(ctx context.Context, ino Ino, generation uint64) (done bool, err error) {
+	v := o.v
 	h, n, err := v.acquire(ctx, lockReq{ino: ino, use: useExcl, named: true}, false)
 	if errors.Is(err, ErrStale) {
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer h.unlock()
 	rec := n.record()
 	if rec.Generation != generation {
-		return nil
+		return true, nil
 	}
 	if rec.Nlink > 0 {
 		if err := v.cutTail(ctx, n); err != nil {
-			return err
+			return false, err
 		}
-		return o.forget(ctx, n, nil)
+		return true, o.forget(ctx, n, nil)
 	}
+	open, free, err := v.locks.tryLock(ctx, openRes(ino), useExcl, true)
+	if err != nil || !free {
+		return false, err
+	}
+	defer open.unlock()
 	n.win.release(v)
-	if isDir(rec) {
-		return o.forget(ctx, n, v.freeRecord)
+	if !isDir(rec) {
+		if err := v.freeFrom(ctx, n, 0); err != nil {
+			return false, err
+		}
 	}
-	if err := v.freeFrom(ctx, n, 0); err != nil {
-		return err
-	}
-	return o.forget(ctx, n, v.freeRecord)
+	return true, o.forget(ctx, n, v.freeRecord)
 }
 
 // forget removes an inode from the index in one transaction with last, which may change its record.

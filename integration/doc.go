@@ -16,4 +16,12 @@
 //	COVOL_TEST_SCALE   multiplies rounds and seconds of the tests that go on for a while (default 1)
 //	COVOL_TEST_IMAGE   MiB of files in the disk image of the main job (default 512, 64 with -short)
 //	COVOL_KERNEL_DIR   an unpacked linux-image-*-cloud-amd64 package (default /var/cache/covol/kernel)
+//
+// # Faults for hours
+//
+//	go test ./integration -run TestFaultLoop -v -timeout 0 -args -rounds 200
+//
+// lets one fault after the other happen to nodes that work, each node on a host (a network namespace) of its own, with
+// a disk that fails on command. -faults, -seed, -season, -fence and -profile say which, how chosen, how often the whole
+// volume is checked, how deaths are proven and with which times; a failing run prints the command that repeats it.
 package integration

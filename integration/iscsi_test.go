@@ -334,3 +334,25 @@ func mountISCSI(t *testing.T, device, dir, name string, flags ...string) *exec.C
 	require.Contains(t, line, "mounted")
 	return c
 }
+
+// TestISCSILab is a lab whose nodes share a unit of a target: up, a target that died and comes back, down.
+func TestISCSILab(t *testing.T) {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip("SKIP: no /dev/fuse")
+	}
+	dir := filepath.Join(t.TempDir(), "lab")
+	bin := covolBin(t)
+	t.Cleanup(func() { _ = exec.Command(bin, "lab", "down", "--force", "--dir", dir).Run() })
+	runTool(t, bin, "lab", "up", "--iscsi", "--nodes", "2", "--size", "512M", "--dir", dir)
+	file := func(node string) string { return filepath.Join(dir, node, "csv", "volume1", "f") }
+	require.NoError(t, os.WriteFile(file("node1"), []byte("content"), 0o644))
+	pid, err := os.ReadFile(filepath.Join(dir, "target.pid"))
+	require.NoError(t, err)
+	runTool(t, "kill", "-9", strings.TrimSpace(string(pid)))
+	runTool(t, bin, "lab", "up", "--dir", dir)
+	got, err := os.ReadFile(file("node2"))
+	require.NoError(t, err)
+	assert.Equal(t, "content", string(got))
+	runTool(t, bin, "lab", "down", "--rm", "--dir", dir)
+	assert.NoDirExists(t, dir)
+}

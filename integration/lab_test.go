@@ -181,6 +181,9 @@ func (l *lab) close() {
 		l.finish()
 	}
 	for _, n := range l.nodes {
+		if t.Failed() && n.cmd != nil && n.ended() {
+			t.Logf("the process of %s had ended: %v", n.name, n.err)
+		}
 		n.lastWords()
 		n.signal(unix.SIGKILL)
 		n.wait()

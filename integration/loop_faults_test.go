@@ -91,10 +91,10 @@ func stopShort(r *round) {
 	n.signal(unix.SIGCONT)
 }
 
-// cutOff cuts a node off the network for a while. The disk is there for all: who has to go, if anybody, is for the
-// cluster to decide.
+// cutOff cuts a node off the network for a while. The disk is there for all: the others put out the one that they cannot
+// talk to and go on.
 func cutOff(r *round, how cut) {
-	n := r.pick(3)[0]
+	n := r.one()
 	r.net.cut(n.number(), how)
 	if how == cutPair { // either end may have to go
 		r.hit[r.nodes[r.net.next(n.number())-1]] = true

@@ -205,6 +205,9 @@ func (n *node) ask() (s nodeStatus, err error) {
 	return s, json.Unmarshal(out, &s)
 }
 
+// out reports whether the node can use the volume no more: by its own decision, or that of others.
+func (s nodeStatus) out() bool { return s.State == "withdrawn" || s.State == "fenced" }
+
 // pick chooses k nodes that something is done to.
 func (r *round) pick(k int) []*node {
 	var picked []*node

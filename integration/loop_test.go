@@ -21,8 +21,8 @@ var loopFlags = struct {
 	faults, fence  *string
 	profile        *string
 }{
-	rounds:  flag.Int("rounds", 10, "TestFaultLoop: rounds of one fault each"),
-	season:  flag.Int("season", 5, "TestFaultLoop: rounds between two checks of the whole volume"),
+	rounds:  flag.Int("rounds", 8, "TestFaultLoop: rounds of one fault each"),
+	season:  flag.Int("season", 4, "TestFaultLoop: rounds between two checks of the whole volume"),
 	seed:    flag.Uint64("seed", 0, "TestFaultLoop: what decides faults and victims (0: the clock)"),
 	faults:  flag.String("faults", "", "TestFaultLoop: names of the faults to choose from, by commas (empty: all)"),
 	fence:   flag.String("fence", "lease,host", "TestFaultLoop: how deaths are proven, by turns from season to season"),
@@ -40,6 +40,7 @@ type faultLoop struct {
 	images  []*fioImage
 	work    []*work
 	results map[string][]result
+	now     string // the fault of this round
 }
 
 // TestFaultLoop lets one fault after the other happen to three nodes that work: on files of their own, by fio on images,
@@ -53,19 +54,22 @@ func TestFaultLoop(t *testing.T) {
 	}
 	kinds := chosenFaults(t)
 	rounds := *loopFlags.rounds
+	l := newFaultLoop(t, seed)
 	defer func() {
 		if t.Failed() {
+			t.Logf("the fault was %s", l.now)
 			t.Logf("again: go test ./integration -run TestFaultLoop -timeout 0 -args -rounds %d -season %d -seed %d -faults '%s' -fence %s -profile %s",
 				rounds, *loopFlags.season, seed, *loopFlags.faults, *loopFlags.fence, *loopFlags.profile)
 		}
 	}()
-	l := newFaultLoop(t, seed, rounds)
 	began := time.Now()
 	order := l.order(kinds, rounds)
 	for k, kind := range order {
 		if k%*loopFlags.season == 0 {
 			l.newSeason(k / *loopFlags.season)
 		}
+		l.watch.Reset(roundLimit(l.times)) // a hang makes the nodes say what they wait for
+		l.now = kind.name
 		r := l.round(k+1, kind)
 		l.results[kind.name] = append(l.results[kind.name], r)
 		fmt.Fprintf(os.Stderr, "%4d/%d %s %s\n", k+1, rounds, time.Since(began).Round(time.Second), r)
@@ -90,13 +94,12 @@ func chosenFaults(t *testing.T) []faultKind {
 	return chosen
 }
 
-func newFaultLoop(t *testing.T, seed uint64, rounds int) *faultLoop {
+func newFaultLoop(t *testing.T, seed uint64) *faultLoop {
 	i := slices.IndexFunc(ondisk.Profiles, func(p ondisk.Profile) bool { return p.Name == *loopFlags.profile })
 	require.GreaterOrEqual(t, i, 0, "no profile %q", *loopFlags.profile)
 	times := ondisk.Profiles[i]
-	limit := 2*time.Minute + time.Duration(rounds)*(40*time.Second+6*times.Wait())
 	l := &faultLoop{
-		lab:   newLab(t, labOptions{separate: true, faults: true, profile: times.Name, limit: limit}),
+		lab:   newLab(t, labOptions{separate: true, faults: true, profile: times.Name, limit: roundLimit(times)}),
 		rng:   rand.New(rand.NewPCG(seed, 0)),
 		times: times, results: map[string][]result{},
 	}
@@ -109,6 +112,10 @@ func newFaultLoop(t *testing.T, seed uint64, rounds int) *faultLoop {
 	}
 	return l
 }
+
+// roundLimit is the time of one round, or of the end of a season: many times what they take, so that a round that hangs
+// is told from one that is slow, and little enough that it is told at once.
+func roundLimit(p ondisk.Profile) time.Duration { return 2*time.Minute + 6*p.Wait() }
 
 // order draws the faults: all once, in any order, then all again.
 func (l *faultLoop) order(kinds []faultKind, rounds int) []faultKind {
@@ -190,7 +197,7 @@ func (l *faultLoop) table(kinds []faultKind) {
 		slices.Sort(stalls)
 		mid, most := "-", "-"
 		if len(stalls) > 0 {
-			mid = fmt.Sprintf("%.2f s", stalls[len(stalls)/2].Seconds())
+			mid = fmt.Sprintf("%.2f s", stalls[(len(stalls)-1)/2].Seconds())
 			most = fmt.Sprintf("%.2f s", stalls[len(stalls)-1].Seconds())
 		}
 		fmt.Fprintf(&b, "%-18s %6d %10s %10s %8.2f s %9d %8d\n", k.name, len(rs), mid, most, slices.Max(took).Seconds(), withdrawn, innocent)

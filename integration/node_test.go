@@ -207,13 +207,16 @@ type nodeStatus struct {
 			Recovering bool   `json:"recovering"`
 			Member     bool   `json:"member"`
 		} `json:"members"`
+		Victims []struct {
+			Name     string   `json:"name"`
+			ForMS    float64  `json:"for_ms"`
+			AtMostMS *float64 `json:"at_most_ms"`
+			Tries    []string `json:"tries"`
+		} `json:"victims"`
 	} `json:"cluster"`
 }
 
 // counters are the counters of status.
-// out reports whether the node can use the volume no more: by itself, or because others have put it out.
-func (s nodeStatus) out() bool { return s.State == "withdrawn" || s.State == "fenced" }
-
 func (n *node) counters() map[string]float64 {
 	t := n.lab.t
 	t.Helper()

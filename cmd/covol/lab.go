@@ -116,7 +116,12 @@ func (n *labNode) client() *controlClient {
 
 // pid is the node's process as noted when it was started, 0 unless it is still a covol mount of this node.
 func (n *labNode) pid() int {
-	text, err := os.ReadFile(n.pidFile())
+	return pidIn(n.pidFile(), n.mountDir())
+}
+
+// pidIn is the process that a file names, 0 unless its command line has word in it.
+func pidIn(file, word string) int {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}
@@ -125,7 +130,7 @@ func (n *labNode) pid() int {
 		return 0
 	}
 	cmdline, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil || !strings.Contains(string(cmdline), n.mountDir()) {
+	if err != nil || !strings.Contains(string(cmdline), word) {
 		return 0
 	}
 	return pid
@@ -135,6 +140,7 @@ func (n *labNode) pid() int {
 type labReport struct {
 	Dir   string          `json:"dir"`
 	Image string          `json:"image"`
+	URL   string          `json:"url,omitempty"` // of the unit, in a lab with a target
 	Nodes []labNodeReport `json:"nodes"`
 }
 
@@ -149,7 +155,7 @@ type labNodeReport struct {
 }
 
 func (l *lab) report(ctx context.Context) *labReport {
-	r := &labReport{Dir: l.dir, Image: l.image(), Nodes: []labNodeReport{}}
+	r := &labReport{Dir: l.dir, Image: l.image(), URL: l.targetURL(), Nodes: []labNodeReport{}}
 	for _, n := range l.nodes() {
 		r.Nodes = append(r.Nodes, n.report(ctx))
 	}

@@ -64,6 +64,9 @@ func (o *labDownOptions) run(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	if err := l.stopTarget(); err != nil {
+		return err
+	}
 	if o.remove {
 		if err := l.remove(nodes); err != nil {
 			return err
@@ -125,7 +128,9 @@ func (l *lab) remove(nodes []*labNode) error {
 		}
 	}
 	errs = append(errs, os.RemoveAll(l.clusterRoot()))
-	rm(l.image())
+	for _, path := range []string{l.image(), l.image() + ".pr", l.urlFile(), l.targetLog(), l.targetPidFile()} {
+		rm(path)
+	}
 	if err := os.RemoveAll(l.stateDir()); err != nil {
 		errs = append(errs, err)
 	}

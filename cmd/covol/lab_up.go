@@ -25,6 +25,7 @@ type labUpOptions struct {
 	size     byteSize
 	logLevel string
 	asJSON   bool
+	iscsi    bool
 	out, err io.Writer
 }
 
@@ -47,6 +48,7 @@ back, and its journal is replayed.`,
 	cmd.Flags().IntVar(&o.nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().Var(&o.size, "size", "size of the image, which is sparse")
 	cmd.Flags().StringVar(&o.logLevel, "log-level", "info", "of the nodes' logs: debug, info, warn or error")
+	cmd.Flags().BoolVar(&o.iscsi, "iscsi", false, "serve the image by an iSCSI target, each node with sessions of its own")
 	addJSON(cmd, &o.asJSON)
 	return cmd
 }
@@ -71,6 +73,9 @@ func (o *labUpOptions) run(ctx context.Context) error {
 	}
 	defer unlock()
 	if err := o.makeVolume(ctx, l); err != nil {
+		return err
+	}
+	if err := l.startTarget(ctx, o.iscsi, o.logLevel); err != nil {
 		return err
 	}
 	if err := l.makeCluster(); err != nil {
@@ -182,7 +187,7 @@ func (o *labUpOptions) spawn(n *labNode) (*labProcess, error) {
 		return nil, err
 	}
 	defer log.Close()
-	args := []string{"mount", n.lab.image(), n.mountDir(), "--node", n.name(), "--cluster-dir", n.clusterDir(), "--log-level", o.logLevel}
+	args := []string{"mount", n.lab.device(), n.mountDir(), "--node", n.name(), "--cluster-dir", n.clusterDir(), "--log-level", o.logLevel}
 	if os.Getenv(stateEnv) == "" {
 		args = append(args, "--state-dir", n.lab.stateDir())
 	}

@@ -134,7 +134,8 @@ func (n *node) memberConfig(ctx context.Context, addr string) (member.Config, er
 		n.weak = pr.why.Error()
 		n.cfg.Log.Warn("fencing by the lease alone", "device", shown(n.cfg.Device), "why", n.weak)
 	}
-	return c, n.cfg.Fence.choose(&c, n.beat.hostLocks(), pr)
+	err = n.cfg.Fence.choose(&c, n.beat.hostLocks(), pr)
+	return c, err
 }
 
 func joinHint(err error) error {

@@ -35,8 +35,8 @@ func newTargetServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Serve files or block devices until it is told to stop", Args: args(0, 0),
 		Long: `Serve each --lun as a logical unit, from number 0 on, in the foreground. Ready is said by a line
-'covol: serving NAME at PORTAL'. SIGTERM ends it. Registrations with APTPL are kept beside the
-first unit's file, in FILE.pr.`,
+'covol: serving NAME at PORTAL'. SIGTERM ends it. Registrations with APTPL are kept
+beside each unit's file, in FILE.pr.`,
 		Example: "  covol target serve --lun /tmp/lun.img,size=8G\n  covol target serve --lun /dev/sdb --portal 10.0.0.5:3260 --chap user:secret12chars",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd)

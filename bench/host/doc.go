@@ -1,0 +1,2 @@
+// Package host is what the benchmarks share: the machine that a report names, and covol processes to measure.
+package host
