@@ -196,7 +196,7 @@ type crashLab struct {
 
 func newCrashLab(t *testing.T) *crashLab {
 	fio := tool(t, "fio", "fio")
-	c := &crashLab{lab: newLab(t, labOptions{nodes: 3, limit: 2 * time.Minute})}
+	c := &crashLab{lab: newLab(t, labOptions{nodes: 3, limit: 10 * time.Minute})}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %#x", seed)
 	c.rng = rand.New(rand.NewPCG(seed, 0))

@@ -39,9 +39,9 @@ func TestFull(t *testing.T) {
 			if i%2 == 1 {
 				filler, judge = n2, n1
 			}
-			if f.meta { // a ballast leaves room for some thousands
+			if f.meta { // a ballast leaves room for a thousand and more
 				l.eventually("the last ballast is gone", func() bool { return space(t, judge.dir) > free/2 })
-				require.NoError(t, writeOnce(judge.path("ballast"), int(space(t, judge.dir)-24<<20)))
+				require.NoError(t, writeOnce(judge.path("ballast"), int(space(t, judge.dir)-10<<20)))
 				defer func() { require.NoError(t, os.Remove(judge.path("ballast"))) }()
 			}
 			dir := fmt.Sprintf("full-%d", i)

@@ -45,7 +45,7 @@ func (u *user) ends(why string) {
 
 // hangLab is a lab whose disk can be made to hang.
 func hangLab(t *testing.T) (*lab, *node) {
-	l := newLab(t, labOptions{nodes: 1, limit: time.Minute, faults: true})
+	l := newLab(t, labOptions{nodes: 1, limit: 3 * time.Minute, faults: true})
 	n := l.nodes[0]
 	writeStable(t, n.path("f"), strings.Repeat("x", 8192))
 	return l, n

@@ -36,7 +36,7 @@ func buildImage(t testing.TB, l *lab, path string, mib int) {
 func TestImage(t *testing.T) {
 	qemuImg, e2fsck := tool(t, "qemu-img", "qemu-utils"), tool(t, "e2fsck", "e2fsprogs")
 	mib := imageMiB(t)
-	l := newLab(t, labOptions{nodes: 3, size: fmt.Sprintf("%dM", 1024+mib*5), limit: 6 * time.Minute})
+	l := newLab(t, labOptions{nodes: 3, size: fmt.Sprintf("%dM", 1024+mib*5), limit: 12 * time.Minute})
 	n1, n2, n3 := l.nodes[0], l.nodes[1], l.nodes[2]
 	buildImage(t, l, filepath.Join(l.dir, "disk.raw"), mib)
 	run(t, "cp", "--sparse=always", filepath.Join(l.dir, "disk.raw"), n1.path("disk.raw"))

@@ -76,7 +76,7 @@ func refused(n *node) string {
 func TestSameName(t *testing.T) {
 	l := newLab(t, labOptions{nodes: 1})
 	twin := l.add()
-	twin.name = l.nodes[0].name
+	twin.name, twin.keys = l.nodes[0].name, l.nodes[0].keys
 	out := refused(twin)
 	assert.Contains(t, out, "name", "says what is wrong")
 	assert.Contains(t, out, twin.name)

@@ -24,7 +24,7 @@ type labOptions struct {
 	nodes int           // mounted at once, n1, n2, ...
 	size  string        // of the volume, default 1G
 	mkfs  []string      // further arguments of mkfs
-	limit time.Duration // for the whole test, default 3 min
+	limit time.Duration // for the whole test, default 10 min
 	dev   string        // a device to use instead of a file
 	dirty bool          // the test judges the volume itself
 	clear bool          // the nodes of one host talk in clear; else each has its certificate
@@ -69,7 +69,7 @@ func newLab(t testing.TB, o labOptions) *lab {
 		makeSparse(t, l.dev, or(o.size, "1G"))
 	}
 	covol(t, append(append([]string{"mkfs", "--label", "test", "--profile", or(o.profile, "fast")}, o.mkfs...), l.dev)...)
-	l.watch = time.AfterFunc(or(o.limit, 3*time.Minute), l.timeUp)
+	l.watch = time.AfterFunc(or(o.limit, 10*time.Minute), l.timeUp)
 	for range o.nodes {
 		l.add()
 	}

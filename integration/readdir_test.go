@@ -13,11 +13,11 @@ import (
 
 // TestLargeDirectory fills a directory on one node, lists and counts it on another, and removes it.
 func TestLargeDirectory(t *testing.T) {
-	total := 200_000
+	total := 60_000
 	if testing.Short() {
 		total = 20_000
 	}
-	l := newLab(t, labOptions{nodes: 2, size: "4G", limit: 8 * time.Minute})
+	l := newLab(t, labOptions{nodes: 2, size: "4G"})
 	n1, n2 := l.nodes[0], l.nodes[1]
 	require.NoError(t, os.Mkdir(n1.path("large"), 0o755))
 	lap := time.Now()

@@ -19,7 +19,7 @@ func TestGuest(t *testing.T) {
 	qemu, debugfs := tool(t, "qemu-system-x86_64", "qemu-system-x86"), tool(t, "debugfs", "e2fsprogs")
 	e2fsck := tool(t, "e2fsck", "e2fsprogs")
 	kernel, modules := guestKernel(t)
-	l := newLab(t, labOptions{nodes: 3, size: "1G", limit: 5 * time.Minute})
+	l := newLab(t, labOptions{nodes: 3, size: "1G", limit: 12 * time.Minute})
 	n1, n2, n3 := l.nodes[0], l.nodes[1], l.nodes[2]
 	buildImage(t, l, n1.path("vm.raw"), 24)
 	from := filepath.Join(l.dir, "from-host")

@@ -23,7 +23,7 @@ import (
 // whatever the kernel had cached; programs can end; and it comes back under its name without more ado.
 func TestWithdraw(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	l := newLab(t, labOptions{nodes: 2, limit: time.Minute})
+	l := newLab(t, labOptions{nodes: 2, limit: 3 * time.Minute})
 	a, b := l.nodes[0], l.nodes[1]
 	require.NoError(t, os.Mkdir(a.path("d"), 0o755))
 	require.NoError(t, os.WriteFile(a.path("d", "f"), bytes.Repeat([]byte("x"), 64<<10), 0o644))
@@ -154,7 +154,7 @@ func mapForever(path string) {
 // TestSurvivor: after kill -9 the survivor goes on with what the dead node held, and says what it did.
 func TestSurvivor(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	l := newLab(t, labOptions{nodes: 2, limit: time.Minute})
+	l := newLab(t, labOptions{nodes: 2, limit: 3 * time.Minute})
 	a, b := l.nodes[0], l.nodes[1]
 	writeStable(t, a.path("f"), "x")
 	a.kill()
@@ -210,7 +210,7 @@ func (n *node) over() {
 // TestFence: a person's word is taken for a node that shows no life, and for no other.
 func TestFence(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	l := newLab(t, labOptions{nodes: 2, limit: time.Minute, mkfs: []string{"--profile", "default"}})
+	l := newLab(t, labOptions{nodes: 2, limit: 3 * time.Minute, mkfs: []string{"--profile", "default"}})
 	a, b := l.nodes[0], l.nodes[1]
 	writeStable(t, a.path("f"), "x")
 	fence := func(args ...string) (int, string) {
