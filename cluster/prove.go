@@ -53,9 +53,13 @@ func (c *core) judge(now time.Duration, j view.Slot, out []effect) []effect {
 }
 
 // mayForce holds methods that act on the victim to rule P2 of package fence. That our lease holds is looked at when it
-// begins.
+// begins. Nobody is forced out before its own lease has run out, unless it was expelled: until then it may only be slow,
+// and after that it cannot write anyway without a renewal.
 func (c *core) mayForce(w *watch, method int, suspect bool) bool {
 	if !suspect || c.phase != phaseJoin && c.phase != phaseMember || w.slot == nil || w.slot.Name == c.name || w.neighbour(c.machine) {
+		return false
+	}
+	if w.age < c.profile.Lease && !isExpelled(w.slot) {
 		return false
 	}
 	for _, t := range w.tries[:method] {
