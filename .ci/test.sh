@@ -25,8 +25,8 @@ go build -o bin/testsum ./cmd/testsum
 simulations="./cluster ./cluster/paxos ./fs ./ondisk/check ./integration/sim"
 others=$(go list ./... | grep -vxF "$(go list $simulations)" | tr '\n' ' ')
 bin/testsum -limit 75m \
-	-pass "race: -race -timeout 25m $others" \
-	-pass "race, few seeds: -race -short -timeout 15m $simulations" \
-	-pass "simulations: -timeout 15m $simulations" \
-	-pass "one processor: GOMAXPROCS=1 -short -timeout 5m ./ondisk/layout ./ondisk ./ondisk/sched/... ./dlm/... ./fs/fusefs/... ./cmd/..."
+	-pass "race: -race -timeout 40m $others" \
+	-pass "race, few seeds: -race -short -timeout 20m $simulations" \
+	-pass "simulations: -timeout 20m $simulations" \
+	-pass "one processor: GOMAXPROCS=1 -short -timeout 15m ./ondisk/layout ./ondisk ./ondisk/sched/... ./dlm/... ./fs/fusefs/... ./cmd/..."
 echo "took $((SECONDS - start)) s"

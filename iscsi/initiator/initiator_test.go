@@ -381,7 +381,8 @@ func TestFence(t *testing.T) {
 	require.NoError(t, b.WriteAt(ctx, fill(1, 512), 0, true))
 	caps, err := a.ReadCapabilities(ctx)
 	require.NoError(t, err)
-	assert.Equal(t, initiator.Capabilities{CanPersist: true, Persists: true}, caps)
+	assert.True(t, caps.CanPersist && caps.Persists && caps.Has(scsi.WriteExclusiveAllRegistrants) && caps.Has(scsi.ExclusiveAccess))
+	assert.False(t, caps.Has(scsi.Type(9)))
 
 	var wg sync.WaitGroup
 	var fenced atomic.Bool
