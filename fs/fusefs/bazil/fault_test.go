@@ -258,6 +258,22 @@ func TestUnmountElsewhere(t *testing.T) {
 	require.Zero(t, opens)
 }
 
+// TestAbortOfAnother: the kernel gives the number of a mount that has ended to another one, which a late abort of the first
+// must not hit.
+func TestAbortOfAnother(t *testing.T) {
+	for seen := range 2 {
+		first, _ := mountNode(t, memfs.NewStore().NewNode(), Options{})
+		require.NoError(t, unix.Unmount(first.Dir(), 0))
+		within(t, "end of the service", func() { <-first.Done() })
+		second, _ := mountNode(t, memfs.NewStore().NewNode(), Options{})
+		first.device = second.device // the kernel is likely to have done so
+		first.ended.Store(seen == 1)
+		require.NoError(t, first.Abort())
+		require.NoError(t, os.WriteFile(filepath.Join(second.Dir(), "f"), nil, 0o644))
+		require.NoError(t, second.Close())
+	}
+}
+
 // TestServerKilled: the mount of a dead server answers ENOTCONN, is cleared by the next mount, and only then.
 func TestServerKilled(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -45,7 +45,8 @@ type Mount struct {
 	log     *slog.Logger
 	workers *workers
 	probing atomic.Bool
-	device  string // major:minor of the mount, names it under /sys
+	ended   atomic.Bool // a reader has seen the end of the connection
+	device  string      // major:minor of the mount, names it under /sys
 	done    chan struct{}
 }
 

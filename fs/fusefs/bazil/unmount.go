@@ -122,8 +122,15 @@ func (m *Mount) wait() error {
 	return fmt.Errorf("unmount %s: requests in flight do not end", m.dir)
 }
 
-// abort makes the kernel end the connection, which works whether or not the mount is still in the tree.
+// abort makes the kernel end the connection, which works whether or not the mount is still in the tree. A connection has
+// no name but the number of its mount, and the kernel gives that to another mount once ours has ended.
 func (m *Mount) abort() error {
+	if m.ended.Load() {
+		return nil
+	}
+	if taken, err := m.numberTaken(); taken || err != nil {
+		return err
+	}
 	err := m.abortAt("/sys/fs/fuse/connections")
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -153,6 +160,20 @@ func CutOff(dir string) error {
 	}
 	m := &Mount{dir: dir, device: mi.device}
 	return m.Cut()
+}
+
+// numberTaken reports whether the number of this mount is that of a mount at another place.
+func (m *Mount) numberTaken() (bool, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false, fmt.Errorf("list mounts: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if mi := parseMountInfo(line); mi != nil && mi.device == m.device && mi.point != m.dir {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (m *Mount) abortAt(fusectl string) error {

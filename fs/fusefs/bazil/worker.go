@@ -121,6 +121,7 @@ func (m *Mount) goOn(err error) bool {
 	var errno syscall.Errno
 	switch {
 	case err == io.EOF: // ENODEV: unmounted or aborted
+		m.ended.Store(true)
 		return false
 	case !errors.As(err, &errno):
 		// A request the library cannot parse. Its process will wait until the mount ends: better than ending it.
