@@ -16,8 +16,8 @@
 //
 //	P1 A proof speaks of one life, and counts only as long as the victim's heartbeat block is as it was when the method
 //	   was asked. So a method that is wrong about a victim that still renews does no harm.
-//	P2 A method that acts on the victim (Forces) is asked only after three missed heartbeats, only by a node whose own
-//	   lease holds, never about a node of the same name or host, and only after all methods before it said no.
+//	P2 A method that acts on the victim (Forces) is asked only when the victim's lease has run out, or it was expelled,
+//	   only by a node whose own lease holds, never about a node of the same name or host, and only after all methods before it said no.
 //	P3 A proof that does not reach into the storage (Settle) counts only D later: what the victim had sent may land so
 //	   long, as everywhere.
 //	P4 Proofs may come twice and from several nodes at once; a method must bear that.

@@ -77,13 +77,18 @@ type mountInfo struct {
 
 // findMount returns the uppermost mount at exactly dir, or nil.
 func findMount(dir string) (*mountInfo, error) {
+	return lastMount(func(mi *mountInfo) bool { return mi.point == dir })
+}
+
+// lastMount returns the latest mount of this mount namespace that fits, or nil.
+func lastMount(fits func(*mountInfo) bool) (*mountInfo, error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
 	var found *mountInfo
 	for line := range strings.Lines(string(b)) {
-		if mi := parseMountInfo(line); mi != nil && mi.point == dir {
+		if mi := parseMountInfo(line); mi != nil && fits(mi) {
 			found = mi
 		}
 	}

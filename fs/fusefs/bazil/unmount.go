@@ -164,16 +164,8 @@ func CutOff(dir string) error {
 
 // numberTaken reports whether the number of this mount is that of a mount at another place.
 func (m *Mount) numberTaken() (bool, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return false, fmt.Errorf("list mounts: %w", err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if mi := parseMountInfo(line); mi != nil && mi.device == m.device && mi.point != m.dir {
-			return true, nil
-		}
-	}
-	return false, nil
+	mi, err := lastMount(func(mi *mountInfo) bool { return mi.device == m.device && mi.point != m.dir })
+	return mi != nil, err
 }
 
 func (m *Mount) abortAt(fusectl string) error {
