@@ -82,15 +82,55 @@ func lifeOf(s *ondisk.Slot) view.NodeID {
 // freshLink is how many times the patience for a cut link a new one gets until both nodes have found each other.
 const freshLink = 3
 
-// cutLong reports whether a link is cut for so long that one of its ends must go: a lease, during which whoever has
-// really died shows it on the disk, and whoever is only slow comes back.
-func (l links) cutLong(now time.Duration, key [2]view.NodeID, p ondisk.Profile) bool {
-	patience := p.Lease
-	k := l[key]
+// patience is how long a link may be cut before one of its ends must go: a lease, during which whoever has really died
+// shows it on the disk, and whoever is only slow comes back.
+func (k link) patience(p ondisk.Profile) time.Duration {
 	if !k.worked {
-		patience *= freshLink
+		return freshLink * p.Lease
 	}
-	return k.cut && now-k.since >= patience
+	return p.Lease
+}
+
+// cutLong reports whether a link is cut for so long that one of its ends must go.
+func (l links) cutLong(now time.Duration, key [2]view.NodeID, p ondisk.Profile) bool {
+	k := l[key]
+	return k.cut && now-k.since >= k.patience(p)
+}
+
+// cutAlready reports whether a link is cut for long enough to count when it is decided which end of another link goes.
+// The links of a node that is cut off do not break at the same instant: were only those counted whose time is up, the
+// first of them would look like a broken link between equals, and its other end might go.
+func (l links) cutAlready(now time.Duration, key [2]view.NodeID, p ondisk.Profile) bool {
+	k := l[key]
+	return k.cut && now-k.since >= k.patience(p)/2
+}
+
+// judge returns which of the lives, ascending by slot, stay, and which must go now. Others, whose links have been cut
+// for less time, are in neither.
+func (l links) judge(now time.Duration, lives []view.NodeID, p ondisk.Profile) (keep, out []view.Slot) {
+	of, slots := map[uint16]view.NodeID{}, make([]uint16, 0, len(lives))
+	for _, n := range lives {
+		of[uint16(n.Slot)] = n
+		slots = append(slots, uint16(n.Slot))
+	}
+	due := map[uint16]bool{} // has a link whose time is up
+	for a, i := range slots {
+		for _, j := range slots[a+1:] {
+			if l.cutLong(now, [2]view.NodeID{of[i], of[j]}, p) {
+				due[i], due[j] = true, true
+			}
+		}
+	}
+	kept := reach.Keep(slots, func(i, j uint16) bool { return l.cutAlready(now, [2]view.NodeID{of[i], of[j]}, p) })
+	for _, j := range slots {
+		switch {
+		case slices.Contains(kept, j):
+			keep = append(keep, view.Slot(j))
+		case due[j]:
+			out = append(out, view.Slot(j))
+		}
+	}
+	return keep, out
 }
 
 // expel puts out the members that cannot talk to those who stay. Only a member at work does it, and only if it stays.
@@ -113,28 +153,19 @@ func (c *core) expel(now time.Duration, out []effect) []effect {
 	}
 	c.linked = now
 	c.links.see(now, members)
-	lives, slots := map[uint16]view.NodeID{}, make([]uint16, 0, len(members))
+	lives := make([]view.NodeID, 0, len(members))
 	for i := range members {
-		lives[members[i].Index] = lifeOf(&members[i])
-		slots = append(slots, members[i].Index)
+		lives = append(lives, lifeOf(&members[i]))
 	}
-	keep := reach.Keep(slots, func(i, j uint16) bool {
-		return c.links.cutLong(now, [2]view.NodeID{lives[i], lives[j]}, c.profile)
-	})
-	if len(keep) == len(slots) {
-		return out
-	}
-	stays := slices.Contains(keep, uint16(c.id.Slot))
-	for _, j := range slots {
-		switch {
-		case slices.Contains(keep, j):
-		case !stays:
-			c.waits.add("cut off from the network: others are about to put this node out", view.Slot(j))
-		default:
-			w := &c.watch[j]
-			out = append(out, swapSlot{slot: view.Slot(j), old: w.raw, new: expelledOf(w.slot, c.id.Slot),
-				why: fmt.Sprintf("%s cannot talk to the others over the network: put out", w.slot.Name)})
+	keep, gone := c.links.judge(now, lives, c.profile)
+	for _, j := range gone {
+		if !slices.Contains(keep, c.id.Slot) {
+			c.waits.add("cut off from the network: others are about to put this node out", j)
+			continue
 		}
+		w := &c.watch[j]
+		out = append(out, swapSlot{slot: j, old: w.raw, new: expelledOf(w.slot, c.id.Slot),
+			why: fmt.Sprintf("%s cannot talk to the others over the network: put out", w.slot.Name)})
 	}
 	return out
 }

@@ -96,6 +96,45 @@ func TestCutBetweenTwo(t *testing.T) {
 	w.check()
 }
 
+// The links of one node do not break at the same instant. The first whose time is up must not look like a broken link
+// between equals, of which the higher slot goes.
+func TestLinksBreakOneAfterTheOther(t *testing.T) {
+	w, nodes := threeNodes(t, false)
+	require.NoError(t, w.s.Run(w.s.Now()+5*time.Second))
+	w.cut([]string{"b"}, []string{"c"})
+	w.cut([]string{"c"}, []string{"b"})
+	require.NoError(t, w.s.Run(w.s.Now()+w.sb.Profile.Lease/3))
+	w.cut([]string{"b"}, []string{"a"})
+	w.cut([]string{"a"}, []string{"b"})
+	w.run(patience, "b to be put out", nodes[1].over)
+	assert.Equal(t, CauseCutOff, nodes[1].reason())
+	w.run(patience, "the others to go on", func() bool { return len(nodes[0].node.View().Members) == 2 })
+	assert.True(t, nodes[0].active() && nodes[2].active())
+	w.check()
+}
+
+// A link whose time is up does not cost a node its place whose own links have been cut for less time.
+func TestShorterCutIsNotDue(t *testing.T) {
+	p := ondisk.Profiles[0]
+	lives := []view.NodeID{{Slot: 0, Incarnation: 1}, {Slot: 1, Incarnation: 1}, {Slot: 2, Incarnation: 1}, {Slot: 3, Incarnation: 1}}
+	l := links{}
+	for a := range lives {
+		for b := a + 1; b < len(lives); b++ {
+			l[[2]view.NodeID{lives[a], lives[b]}] = link{worked: true}
+		}
+	}
+	now := 10 * p.Lease
+	l[[2]view.NodeID{lives[0], lives[1]}] = link{cut: true, worked: true, since: now - p.Lease}
+	l[[2]view.NodeID{lives[2], lives[3]}] = link{cut: true, worked: true, since: now - 2*p.Lease/3}
+	keep, out := l.judge(now, lives, p)
+	assert.Equal(t, []view.Slot{0, 2}, keep)
+	assert.Equal(t, []view.Slot{1}, out)
+	_, out = l.judge(now+p.Lease/2, lives, p)
+	assert.Equal(t, []view.Slot{1, 3}, out)
+	_, out = l.judge(now-1, lives, p)
+	assert.Empty(t, out)
+}
+
 // A cut that is mended within the lease costs nobody anything, however often it comes.
 func TestShortCuts(t *testing.T) {
 	w, nodes := threeNodes(t, false)
