@@ -22,9 +22,9 @@ lab-down: build
 test:
 	.ci/test.sh
 
-# How fast a mount is beside its peers; commit what it prints under bench/results.
+# How fast covol is beside its peers: a report with plots under bench/results. BENCH="-only data -reps 1" and the like.
 bench: build
-	$(GO) run ./bench -covol bin/covol
+	$(GO) run ./bench -covol bin/covol $(BENCH)
 
 # How long the others wait when a node dies, what locks cost, what a node weighs; commit what it writes.
 bench-failover: build

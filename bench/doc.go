@@ -1,8 +1,18 @@
-// Bench measures a covol mount against its peers with fio, side by side: kernel ext4, ntfs-3g, fuse2fs and the raw
-// device, each on a loop device of its own kind. Repetitions are interleaved, so that a busy machine is busy for all;
-// the report has medians, ratios to the peers, and the machine, kernel and commit. Nothing is asserted.
+// Bench measures covol and its peers at the same work, side by side: a covol mount with each transport, the volume API
+// inside one process, kernel ext4 and xfs, ntfs-3g, fuse2fs and the raw device, each on a loop device of its own.
 //
-//	go run ./bench -covol bin/covol > bench/results/NAME.md
+//	go run ./bench [-covol bin/covol] [-only data,meta,programs,scale] [-out bench/results]
+//
+// Repetitions are interleaved: every target does one work before the next work begins, so that a busy machine is busy
+// for all. The report, NAME.md with its plots NAME-*.svg, has medians, extremes, ratios, percentiles of the latency, the
+// processor time that the server of a filesystem used for an operation, and names machine, kernel and commit. Nothing
+// is asserted.
+//
+//	kind.go target.go   what is measured: how it is made, opened, closed
+//	work*.go            what it does
+//	loop.go             the data work in this process, for targets without a path
+//	scale.go            how figures grow with nodes and with the size of images
+//	report*.go chart.go what came out
 //
 // It needs root, loop devices and fio; a peer that is not installed is left out and named.
 package main
