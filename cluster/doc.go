@@ -12,6 +12,7 @@
 //	node.go agent.go                        the shell: Join, Leave; looks, swaps, callbacks
 //	renew.go                                the heartbeat, the only writer of our own slot
 //	gate.go gated.go                        the lease as a Device: I/O waits, goes on, or fails for good
+//	stall.go flights.go                     a data path that hangs while heartbeats get through
 //	states.go reason.go status.go           what people see
 //	votes_*.go paxos/                       the same where the device has no compare-and-write
 //	disk.go                                 reads and swaps of the view block and the slot blocks

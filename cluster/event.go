@@ -19,12 +19,13 @@ const (
 	EventRecovered                  // its journal is home, what it held may be granted; the text has the durations
 
 	EventPaused    // I/O waits
+	EventStalled   // I/O does not come back, heartbeats get through
 	EventResumed   // and goes on
 	EventWithdrawn // out, by its own error or will
 	EventFenced    // out, put out by another node
 )
 
-var eventNames = [...]string{"joined", "left", "suspected", "dead", "recovered", "paused", "resumed", "withdrawn", "fenced"}
+var eventNames = [...]string{"joined", "left", "suspected", "dead", "recovered", "paused", "stalled", "resumed", "withdrawn", "fenced"}
 
 func (k EventKind) String() string {
 	if k >= 0 && int(k) < len(eventNames) {

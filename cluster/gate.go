@@ -16,14 +16,17 @@ import (
 // does not.
 //
 // A write is admitted while now + margin <= deadline. The margin is D, so that a write that keeps the bound of one I/O
-// is over before the lease ends; see gateMargin. A read is admitted while now <= deadline: a node that may have been taken for dead must not show metadata
-// that others are changing. What is not admitted waits until the lease is renewed, or fails once it is lost for good.
+// is over before the lease ends; see gateMargin. A read is admitted while now <= deadline: a node that may have been
+// taken for dead must not show metadata that others are changing. What is not admitted waits until the lease is renewed,
+// or fails once it is lost for good. While an operation is overdue writes wait too: the path has broken the bound that
+// they count on.
 type Gate struct {
 	s      sched.Scheduler
 	margin time.Duration // of writes
 
 	deadline atomic.Int64 // ns of s.Now; math.MinInt64 before the first renewal
 	closed   atomic.Bool
+	held     atomic.Bool  // writes wait: what is in flight is overdue
 	inflight atomic.Int64 // admitted and not finished
 	waiting  atomic.Int64
 	flights  flights
@@ -56,7 +59,7 @@ func (g *Gate) Deadline() (at time.Duration, ok bool) {
 }
 
 // Open reports whether a write would be admitted now.
-func (g *Gate) Open() bool { return g.admits(g.margin) }
+func (g *Gate) Open() bool { return g.admits(true) }
 
 // Waiting is how many operations wait for the lease.
 func (g *Gate) Waiting() int { return int(g.waiting.Load()) }
@@ -69,13 +72,18 @@ func (g *Gate) covers(margin time.Duration) bool {
 }
 
 // admits reports whether an operation that is counted already may begin now.
-func (g *Gate) admits(margin time.Duration) bool { return !g.closed.Load() && g.covers(margin) }
+func (g *Gate) admits(write bool) bool {
+	if write {
+		return !g.closed.Load() && !g.held.Load() && g.covers(g.margin)
+	}
+	return !g.closed.Load() && g.covers(0)
+}
 
 // try admits an operation or not. The order, count first and look then, is what close relies on.
-func (g *Gate) try(margin time.Duration) (admitted, bool) {
+func (g *Gate) try(write bool) (admitted, bool) {
 	a := admitted{g, g.flights.begin()}
 	g.inflight.Add(1)
-	if g.admits(margin) {
+	if g.admits(write) {
 		return a, true
 	}
 	a.leave()
@@ -89,8 +97,8 @@ type admitted struct {
 }
 
 // enter returns once the operation is admitted; the caller must leave when it is over. After an error it never begins.
-func (g *Gate) enter(ctx context.Context, margin time.Duration) (admitted, error) {
-	if a, ok := g.try(margin); ok {
+func (g *Gate) enter(ctx context.Context, write bool) (admitted, error) {
+	if a, ok := g.try(write); ok {
 		return a, nil
 	}
 	g.waiting.Add(1)
@@ -100,7 +108,7 @@ func (g *Gate) enter(ctx context.Context, margin time.Duration) (admitted, error
 		if err != nil {
 			return admitted{}, err
 		}
-		if a, ok := g.try(margin); ok { // the change may have come before next
+		if a, ok := g.try(write); ok { // the change may have come before next
 			return a, nil
 		}
 		if err := change.Wait(ctx); err != nil {
@@ -135,8 +143,24 @@ func (g *Gate) extend(deadline time.Duration) {
 		return
 	}
 	g.deadline.Store(int64(deadline))
+	g.changed()
+}
+
+// changed lets those who wait look again. Call it with mu held.
+func (g *Gate) changed() {
 	g.change.Set()
 	g.change = g.s.NewEvent()
+}
+
+// hold makes writes wait, or lets them go on.
+func (g *Gate) hold(on bool) {
+	if g.held.Swap(on) && !on {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.err == nil {
+			g.changed()
+		}
+	}
 }
 
 // close takes the gate for good: who waits and who comes fails with err, wrapped in nothing. The first err stays.

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/covol/covol/ondisk/blockdev"
 )
@@ -19,7 +18,7 @@ var _ blockdev.Device = gated{}
 func (d gated) Geometry() blockdev.Geometry { return d.dev.Geometry() }
 
 func (d gated) ReadAt(ctx context.Context, p []byte, off int64) error {
-	a, err := d.g.enter(ctx, 0)
+	a, err := d.g.enter(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -28,7 +27,7 @@ func (d gated) ReadAt(ctx context.Context, p []byte, off int64) error {
 }
 
 func (d gated) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
-	a, err := d.g.enter(ctx, d.g.margin)
+	a, err := d.g.enter(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -38,7 +37,7 @@ func (d gated) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error
 
 // Flush is admitted like a write: a withdrawn node must not tell anyone that something is durable.
 func (d gated) Flush(ctx context.Context) error {
-	a, err := d.g.enter(ctx, d.g.margin)
+	a, err := d.g.enter(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -47,7 +46,7 @@ func (d gated) Flush(ctx context.Context) error {
 }
 
 func (d gated) Discard(ctx context.Context, off, length int64) error {
-	a, err := d.g.enter(ctx, d.g.margin)
+	a, err := d.g.enter(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -64,7 +63,7 @@ type gatedCompare struct {
 }
 
 func (d gatedCompare) CompareAndWrite(ctx context.Context, off int64, old, new []byte) (bool, error) {
-	a, err := d.g.enter(ctx, d.g.margin)
+	a, err := d.g.enter(ctx, true)
 	if err != nil {
 		return false, err
 	}
@@ -83,7 +82,7 @@ func (d gatedSubmit) Submit(ops []blockdev.Op) {
 	now := make([]blockdev.Op, 0, len(ops))
 	var later []blockdev.Op
 	for _, op := range ops {
-		if a, ok := d.g.try(d.marginOf(op)); ok {
+		if a, ok := d.g.try(writes(op)); ok {
 			now = append(now, d.counted(a, op))
 		} else {
 			later = append(later, op)
@@ -99,7 +98,7 @@ func (d gatedSubmit) Submit(ops []blockdev.Op) {
 
 func (d gatedSubmit) wait(ops []blockdev.Op) {
 	for _, op := range ops {
-		a, err := d.g.enter(context.Background(), d.marginOf(op))
+		a, err := d.g.enter(context.Background(), writes(op))
 		if err != nil {
 			op.Done(err)
 			continue
@@ -108,18 +107,14 @@ func (d gatedSubmit) wait(ops []blockdev.Op) {
 	}
 }
 
-func (d gatedSubmit) marginOf(op blockdev.Op) time.Duration {
-	if op.Kind == blockdev.OpRead {
-		return 0
-	}
-	return d.g.margin
-}
+// writes reports whether the gate takes op for a write.
+func writes(op blockdev.Op) bool { return op.Kind != blockdev.OpRead }
 
 // counted makes op leave the gate when it is over. The device asks the gate again when the turn of op comes: what was
 // admitted and then waited in a queue until the lease had no room comes back to the gate.
 func (d gatedSubmit) counted(a admitted, op blockdev.Op) blockdev.Op {
 	sent := op
-	sent.Begin = func() bool { return op.MayBegin() && d.g.admits(d.marginOf(op)) }
+	sent.Begin = func() bool { return op.MayBegin() && d.g.admits(writes(op)) }
 	sent.Done = func(err error) {
 		a.leave()
 		if errors.Is(err, blockdev.ErrNotBegun) && op.MayBegin() {

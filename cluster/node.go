@@ -28,6 +28,7 @@ type Node struct {
 	endReplay context.CancelFunc
 
 	agent agent // owned by the agent
+	stall stall // owned by the clock
 
 	mu sync.Mutex
 	// GUARDED_BY(mu)
@@ -46,6 +47,8 @@ type Node struct {
 	joinErr error
 	// GUARDED_BY(mu): of the agent's latest look or swap
 	diskErr error
+	// GUARDED_BY(mu): when the operation began that is overdue, 0 if none is
+	overdue time.Duration
 	state   stateKeeper
 	news    teller // events
 

@@ -15,6 +15,7 @@ type State int
 const (
 	StateJoining   State = iota // has or wants a slot; no file operation yet
 	StateActive                 // member of the view, lease valid
+	StateStalled                // the same, but I/O is overdue: writes wait, and it withdraws if that lasts
 	StatePaused                 // member, but the lease has no room for a write: I/O waits
 	StateLeaving                // I/O is over, the view still lists it
 	StateLeft                   // out, cleanly; final
@@ -28,7 +29,7 @@ func (s State) Final() bool { return s >= StateLeft }
 // Lost reports whether the life is over without having left: all I/O fails.
 func (s State) Lost() bool { return s > StateLeft }
 
-var stateNames = [...]string{"joining", "active", "paused", "leaving", "left", "withdrawn", "fenced"}
+var stateNames = [...]string{"joining", "active", "stalled", "paused", "leaving", "left", "withdrawn", "fenced"}
 
 func (s State) String() string {
 	if s >= 0 && int(s) < len(stateNames) {
@@ -51,7 +52,7 @@ const (
 	CauseKilled          // Kill was called
 	CauseAsked           // Leave was called, or the join was given up
 	CauseCutOff          // put out by others, which could not talk to us
-	CauseStalled         // I/O has been in flight for longer than its bound; the node goes on
+	CauseStalled         // I/O has been in flight for longer than its bound, while heartbeats got through
 )
 
 // byAnother reports whether the cause is that another node has put this one out.

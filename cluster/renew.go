@@ -164,7 +164,7 @@ func (r *renewer) once(ctx context.Context, start time.Duration, final int) erro
 	if err := r.lateCheck(ctx); err != nil {
 		return err
 	}
-	open := r.n.gate.Open()
+	open := r.n.gate.covers(r.n.gate.margin)
 	r.n.gate.extend(start + p.Lease)
 	if !open {
 		r.n.wake.now() // the agent may act again

@@ -32,8 +32,8 @@ func (k *stateKeeper) get() (State, Reason, time.Duration) {
 	return k.state, k.reason, k.since
 }
 
-// set changes the state; ok is false, and nothing changed, if the present state is final. Active and Paused follow from
-// Joining and each other only.
+// set changes the state; ok is false, and nothing changed, if the present state is final. Active, Stalled and Paused
+// follow from Joining and each other only.
 func (k *stateKeeper) set(s State, why Reason) (before State, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -60,12 +60,14 @@ func (n *Node) setState(s State, why Reason) bool {
 	}
 	ev := Event{Text: why.String()}
 	switch {
-	case s == StateActive && before == StatePaused:
+	case s == StateActive && (before == StatePaused || before == StateStalled):
 		ev.Kind, ev.Text = EventResumed, ""
 	case s == StateActive:
 		ev.Kind, ev.Text = EventJoined, ""
 	case s == StatePaused:
 		ev.Kind = EventPaused
+	case s == StateStalled:
+		ev.Kind = EventStalled
 	case s == StateLeft:
 		ev.Kind = EventLeft
 	case s == StateWithdrawn:
@@ -104,24 +106,23 @@ func (n *Node) runClock() {
 	}
 }
 
-// checkLease moves between active and paused. gap is how long this process did not look at the clock: one that was
+// checkLease moves between active, stalled and paused. gap is how long this process did not look at the clock: one that was
 // suspended or starved is paused like one whose storage was away, and goes on like it when a renewal shows that nobody
 // has taken it for dead.
 func (n *Node) checkLease(now, gap time.Duration) {
-	bound := n.cfg.Super.Profile.IOBound
-	stalled := n.gate.stalled(now, bound)
-	switch s, why, _ := n.state.get(); {
-	case s == StateActive && !n.gate.Open() && gap > n.cfg.Super.Profile.Lease:
+	p := n.cfg.Super.Profile
+	stalled, room := n.checkStall(now, gap), n.gate.covers(n.gate.margin)
+	switch s, _, _ := n.state.get(); {
+	case s != StateActive && s != StateStalled && s != StatePaused:
+	case !room && s != StatePaused && gap > p.Lease:
 		n.setState(StatePaused, Reason{CauseSuspended, fmt.Sprintf("this process did not run for %v", gap.Round(time.Millisecond))})
-	case s == StateActive && !n.gate.Open():
+	case !room && s != StatePaused:
 		n.setState(StatePaused, Reason{CauseStorage, n.whyLate(now)})
-	case s == StatePaused && n.gate.Open():
+	case room && !stalled && s != StateActive:
 		n.setState(StateActive, Reason{})
-	case s == StateActive && stalled > 0 && why.Cause == CauseNone:
-		n.cfg.Log.Warn("the storage stalls", "node", n.cfg.Name, "in flight for", stalled, "bound", bound)
-		n.setState(StateActive, Reason{CauseStalled, fmt.Sprintf("I/O in flight for longer than the bound of %v: the storage stalls", bound)})
-	case s == StateActive && stalled == 0 && why.Cause == CauseStalled:
-		n.setState(StateActive, Reason{})
+	case room && stalled && s != StateStalled:
+		n.cfg.Log.Warn("the storage stalls", "node", n.cfg.Name, "bound", p.IOBound)
+		n.setState(StateStalled, Reason{CauseStalled, fmt.Sprintf("I/O in flight for longer than the bound of %v, heartbeats get through: the storage stalls", p.IOBound)})
 	}
 }
 

@@ -87,6 +87,7 @@ func (n *Node) Status() Status {
 	}
 	st.View, st.Self = n.view, n.core.id
 	n.core.status(&st)
+	st.Waits = append(st.Waits, n.stallWait()...)
 	return st
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/covol/covol/ondisk"
-	"github.com/covol/covol/ondisk/blockdev"
 )
 
 // A node dies, and the one that recovers it dies at its n-th call to the disk, for each n. The third brings both home.
@@ -144,51 +143,4 @@ func TestSuspendOfAll(t *testing.T) {
 		w.check()
 		w.stop()
 	}
-}
-
-// stuckDev never finishes a write until it is released.
-type stuckDev struct {
-	blockdev.Device
-	release func() error
-}
-
-func (d *stuckDev) WriteAt(ctx context.Context, p []byte, off int64, fua bool) error {
-	if err := d.release(); err != nil {
-		return err
-	}
-	return d.Device.WriteAt(ctx, p, off, fua)
-}
-
-// A write that does not come back is the reason of the state, for as long as it is out.
-func TestStallIsTheReason(t *testing.T) {
-	w := newWorld(t, 1, 3, true)
-	a := w.settled("a", 1)
-	go1 := w.s.NewEvent()
-	dev := a.node.Gate().Wrap(&stuckDev{a.data, func() error { return go1.Wait(context.Background()) }})
-	w.s.Go("stuck", func() { a.writeJournal(dev, true) })
-	require.NoError(t, w.s.Run(w.s.Now()+w.sb.Profile.IOBound-100*time.Millisecond))
-	_, why, since := a.node.State()
-	assert.Equal(t, CauseNone, why.Cause)
-	w.run(2*w.sb.Profile.IOBound, "stall", func() bool { _, why, _ := a.node.State(); return why.Cause == CauseStalled })
-	s, why, at := a.node.State()
-	assert.Equal(t, StateActive, s)
-	assert.Equal(t, since, at)
-	assert.Contains(t, why.Text, "the storage stalls")
-	require.NoError(t, w.s.Run(w.s.Now()+20*time.Second))
-	_, why, _ = a.node.State()
-	assert.Equal(t, CauseStalled, why.Cause, "still")
-	assert.NotZero(t, a.node.Gate().InFlight())
-	go1.Set()
-	w.run(patience, "end of the stall", func() bool { _, why, _ := a.node.State(); return why.Cause == CauseNone })
-
-	// A node that ends with a write out keeps the lock of the host: its death is not proven.
-	go1 = w.s.NewEvent()
-	w.s.Go("stuck", func() { a.writeJournal(dev, true) })
-	require.NoError(t, w.s.Run(w.s.Now()+time.Second))
-	a.node.Kill()
-	require.NoError(t, w.s.Run(w.s.Now()+time.Second))
-	assert.NotEmpty(t, w.locks)
-	go1.Set()
-	w.run(patience, "the lock to go", func() bool { return len(w.locks) == 0 })
-	w.check()
 }

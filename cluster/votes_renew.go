@@ -49,7 +49,7 @@ func (r *renewer) onceByVote(ctx context.Context, start time.Duration, final int
 	if err := r.feed(); err != nil {
 		return err
 	}
-	open := r.n.gate.Open()
+	open := r.n.gate.covers(r.n.gate.margin)
 	r.n.gate.extend(start + p.Lease)
 	if !open {
 		r.n.wake.now() // the agent may act again

@@ -109,6 +109,35 @@ func TestStalled(t *testing.T) {
 	back(t, n)
 }
 
+// TestHungDataPath: a node whose data path hangs while its heartbeats get through says so, gives up after W, and the others
+// take over what it holds.
+func TestHungDataPath(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	l := newLab(t, labOptions{nodes: 2, limit: 3 * time.Minute, faults: true})
+	a, b := l.nodes[0], l.nodes[1]
+	writeStable(t, a.path("f"), block('0'))
+	writeStable(t, a.path("g"), block('1')) // the directory is a's
+	a.faults("data", "any hang")
+	reader := l.reads(a.path("f"))
+	l.eventually("it says what it waits for", func() bool {
+		text := covol(t, "status", a.dir)
+		return strings.Contains(text, "is stalled (stalled: I/O in flight") && strings.Contains(text, "waits for  the storage to answer")
+	})
+	require.Equal(t, "active", b.status().State)
+	writeStable(t, b.path("h"), block('2')) // waits for what a holds
+	overwrite(t, b.path("f"), 'b')
+	require.True(t, a.outFor(b))
+	require.Equal(t, "withdrawn", a.status().State)
+	require.Contains(t, covol(t, "status", a.dir), "the data path hangs")
+	require.True(t, a.events()["stalled n1"] && b.events()["recovered n1"])
+	reader.ends("it is cut off")
+	a.signal(unix.SIGTERM)
+	a.over()
+	a.mount()
+	require.Equal(t, block('b'), readAll(t, a.path("f")))
+	require.Equal(t, block('2'), readAll(t, a.path("h")))
+}
+
 // TestWithdrawnStuck: I/O that does not come back keeps no program once the node has withdrawn.
 func TestWithdrawnStuck(t *testing.T) {
 	t.Parallel() // it waits more than it works

@@ -25,6 +25,7 @@ var faultKinds = []faultKind{
 	{"net-partial", func(r *round) { cutOff(r, cutPair) }},
 	{"net-each", isolateEach},
 	{"disk-hang", func(r *round) { untilEvicted(r, "all", "any hang") }},
+	{"disk-hang-data", func(r *round) { untilEvicted(r, "data", "any hang") }},
 	{"beat-hang", func(r *round) { untilEvicted(r, "beat", "any hang") }},
 	{"beat-error", func(r *round) { untilEvicted(r, "beat", "caw error") }},
 	{"disk-hold-short", diskHoldShort},

@@ -18,7 +18,7 @@ type statusReport struct {
 	Dir       string         `json:"dir"`
 	PID       int            `json:"pid"`
 	StateDir  string         `json:"state_dir,omitempty"` // where it keeps events; absent: in memory
-	State     string         `json:"state"`               // joining, active, paused, leaving, left, withdrawn
+	State     string         `json:"state"`               // joining, active, stalled, paused, leaving, left, withdrawn
 	Reason    string         `json:"reason,omitempty"`
 	SinceMS   float64        `json:"since_ms"` // of the state
 	Mounted   bool           `json:"mounted"`  // programs may use it
@@ -166,7 +166,7 @@ func (s *session) status() *statusReport {
 	if st.Reason.Cause != cluster.CauseNone {
 		r.Reason = st.Reason.String()
 	}
-	if leaving && st.State == cluster.StateActive {
+	if leaving && (st.State == cluster.StateActive || st.State == cluster.StateStalled) {
 		r.State = cluster.StateLeaving.String()
 	}
 	if lost != nil && st.State != cluster.StateFenced {

@@ -30,6 +30,7 @@ var faultKinds = []faultKind{
 	{"disk-errors", failDisk},
 	{"disk-slow", slowDisk},
 	{"leave", leaveAndReturn},
+	{"data-hung", hangData},
 }
 
 // FaultNames are the kinds of faults.

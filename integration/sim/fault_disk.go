@@ -11,6 +11,15 @@ func hangDisk(w *World) bool {
 	return true
 }
 
+// hangData keeps the data of one host from the disk while its heartbeats get through.
+func hangData(w *World) bool {
+	h := w.hosts[w.disturb.IntN(len(w.hosts))]
+	d := time.Duration(w.disturb.Int64N(int64(2 * w.sb.Profile.Wait())))
+	w.event("data of %s hangs for %v, its heartbeats do not", h.name, d)
+	h.path.dataUntil = max(h.path.dataUntil, w.s.Now()+d)
+	return true
+}
+
 // failDisk makes a share of what one host asks of the disk fail.
 func failDisk(w *World) bool {
 	h := w.hosts[w.disturb.IntN(len(w.hosts))]

@@ -10,13 +10,15 @@ import (
 
 // path is how one process reaches the disk. What it does wrong is the host's: a restarted process finds it the same.
 type path struct {
-	p   *process
-	dev blockdev.Device
+	p    *process
+	dev  blockdev.Device
+	data bool // not for heartbeats and views
 }
 
 // pathFaults is how the way of one host to the disk misbehaves.
 type pathFaults struct {
 	hungUntil time.Duration
+	dataUntil time.Duration // data hangs, heartbeats do not
 	failUntil time.Duration
 	failShare float64
 	slowUntil time.Duration
@@ -44,6 +46,9 @@ func (d *path) before(ctx context.Context, op string) error {
 			return err
 		}
 	}
+	if err := d.hangData(ctx, op); err != nil {
+		return err
+	}
 	if w.s.Now() < f.slowUntil {
 		if err := w.s.Sleep(ctx, time.Duration(w.disturb.Int64N(int64(f.slow)))); err != nil {
 			return err
@@ -54,6 +59,22 @@ func (d *path) before(ctx context.Context, op string) error {
 		return &blockdev.OpError{Op: op, Class: blockdev.ErrMedium}
 	}
 	return nil
+}
+
+// hangData does not answer while data hangs. What hung for longer than one I/O may take never gets through.
+func (d *path) hangData(ctx context.Context, op string) error {
+	w, f := d.p.w, &d.p.host.path
+	begun := w.s.Now()
+	for d.data && w.s.Now() < f.dataUntil && !d.p.clock.dead {
+		if err := w.s.Sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if w.s.Now()-begun < w.sb.Profile.IOBound*7/10 {
+		return nil
+	}
+	d.p.pathFailed()
+	return &blockdev.OpError{Op: op, Class: blockdev.ErrMedium, Err: errHung}
 }
 
 func (d *path) do(ctx context.Context, op string, fn func() error) error {

@@ -76,9 +76,9 @@ func (p *process) config() member.Config {
 	var seed [32]byte
 	binary.LittleEndian.PutUint64(seed[:], w.seed)
 	binary.LittleEndian.PutUint64(seed[8:], uint64(p.n))
-	dev := &path{p, w.disk.Path(p.n)}
+	dev := &path{p, w.disk.Path(p.n), true}
 	c := member.Config{
-		Data: dev, Beat: &path{p, w.disk.Path(p.n)}, Super: w.sb, Name: h.name, Addr: fmt.Sprintf("%s:%d", h.name, p.n),
+		Data: dev, Beat: &path{p, w.disk.Path(p.n), false}, Super: w.sb, Name: h.name, Addr: fmt.Sprintf("%s:%d", h.name, p.n),
 		Machine: cluster.Machine{Host: [16]byte{9, byte(h.machine)}, Boot: [16]byte{8, byte(h.machine), byte(w.boots)}, Pid: uint32(p.n)},
 		Sched:   p.clock, Log: slog.New(w.logger(p)), Rand: rand.NewChaCha8(seed),
 		Network: func(self view.NodeID, _ func()) (locks, control dlm.Transport, err error) {

@@ -25,6 +25,7 @@ const (
 	Recovered  Kind = "recovered"   // what a dead node held is free again
 	Replayed   Kind = "replayed"    // its journal has been brought home
 	Paused     Kind = "paused"      // I/O waits
+	Stalled    Kind = "stalled"     // I/O does not come back, heartbeats get through
 	Resumed    Kind = "resumed"     // and goes on
 	Withdrawn  Kind = "withdrawn"   // this node has stopped using the volume
 	Aborted    Kind = "aborted"     // the end of a mount was forced
