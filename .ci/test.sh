@@ -22,7 +22,7 @@ make --no-print-directory build
 # Simulations replay one procedure at a time: under the race detector few of their seeds are enough, the many run without.
 step "tests: with the race detector, many seeds of the simulations, and the quick ones on one processor"
 go build -o bin/testsum ./cmd/testsum
-simulations="./cluster ./cluster/paxos ./fs ./ondisk/check ./integration/sim"
+simulations="./cluster ./cluster/paxos ./fs ./ondisk/check ./integration/sim ./vmhost/handover"
 others=$(go list ./... | grep -vxF "$(go list $simulations)" | tr '\n' ' ')
 bin/testsum -limit 75m \
 	-pass "race: -race -timeout 40m $others" \
