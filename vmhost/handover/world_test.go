@@ -314,7 +314,7 @@ func (s *side) do(e Effect) {
 	case Say:
 		s.message(fmt.Sprintf("says %d", e.What), func() {
 			if s.self == nodeT {
-				w.step(nodeS, Heard{e.What, e.Epoch})
+				w.step(nodeS, Heard(e))
 			}
 		})
 	case Over:
