@@ -28,12 +28,14 @@ type ledger struct {
 	open map[string]bool
 	// GUARDED_BY(mu): what a name in doubt begins with all the same, because the change only appends
 	least map[string][]byte
+	// GUARDED_BY(mu): names of which a file with the suffix .tmp may be there; a life that ends leaves it to the next
+	tmps map[string]bool
 	// GUARDED_BY(mu)
 	steps int
 }
 
 func newLedger(dir string) *ledger {
-	return &ledger{dir: dir, sure: map[string][]byte{}, open: map[string]bool{}, least: map[string][]byte{}}
+	return &ledger{dir: dir, sure: map[string][]byte{}, open: map[string]bool{}, least: map[string][]byte{}, tmps: map[string]bool{}}
 }
 
 // doubt says that a change of names has begun: whatever they were, they may be anything until settle.
@@ -43,6 +45,20 @@ func (l *ledger) doubt(names ...string) {
 	for _, n := range names {
 		l.open[n] = true
 	}
+}
+
+// doubtTmp says that name is about to get its content from a file beside it; settleTmp that this one is gone.
+func (l *ledger) doubtTmp(name string) {
+	l.doubt(name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tmps[name] = true
+}
+
+func (l *ledger) settleTmp(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.tmps, name)
 }
 
 // doubtEnd says that an append has begun.
@@ -105,12 +121,15 @@ func (l *ledger) step(n *node, rng *rand.Rand, k int) error {
 		content = append(bytes.Clone(old), content...)
 	case rng.IntN(3) == 0: // the way editors save
 		tmp := path + ".tmp"
-		l.doubt(name)
+		l.doubtTmp(name)
 		if err = writeSync(tmp, content, os.O_CREATE|os.O_TRUNC); err == nil {
 			err = os.Rename(tmp, path)
 		}
 		if err == nil {
 			err = syncDir(dir)
+		}
+		if err == nil {
+			l.settleTmp(name)
 		}
 	default:
 		l.doubt(name)
@@ -154,7 +173,8 @@ func (l *ledger) judge(n *node) {
 	for _, name := range names(t, n.path(l.dir)) {
 		have[name] = true
 		base := name[:4]
-		assert.True(t, l.open[base] || name == base && l.sure[name] != nil, "%s/%s is on %s, but was removed and fsynced", l.dir, name, n.name)
+		fine := name == base && (l.open[base] || l.sure[base] != nil) || name == base+".tmp" && l.tmps[base]
+		assert.True(t, fine, "%s/%s is on %s, but was removed and fsynced", l.dir, name, n.name)
 	}
 	for name, want := range l.sure {
 		if l.open[name] {
@@ -182,8 +202,11 @@ func (l *ledger) judge(n *node) {
 		if b, err := os.ReadFile(n.path(l.dir, name)); err == nil {
 			l.sure[name] = append([]byte{}, b...)
 		}
+	}
+	for name := range l.tmps {
 		_ = os.Remove(n.path(l.dir, name+".tmp"))
 	}
+	clear(l.tmps)
 	// Or the next crash brings back what was removed here.
 	assert.NoError(t, syncDir(n.path(l.dir)))
 }
