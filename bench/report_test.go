@@ -48,10 +48,10 @@ func TestReport(t *testing.T) {
 	text := b.String()
 	for _, line := range []string{
 		"| up, IOPS | 200 (100-300) | 100 (50.0-150) |", // medians and extremes
-		"| up, IOPS | 2.00 |",                            // the ratio of them
-		"| up, IOPS | 1 / 200 | - |",                     // percentiles of the repetition in the middle
-		"| up, IOPS | 4.0 | - |",                         // processor time
-		"| down, s | 200 (100-300) | - |",                // what a target cannot do is left out
+		"| up, IOPS | 2.00 |",                           // the ratio of them
+		"| up, IOPS | 1 / 200 | - |",                    // percentiles of the repetition in the middle
+		"| up, IOPS | 4.0 | - |",                        // processor time
+		"| down, s | 200 (100-300) | - |",               // what a target cannot do is left out
 		"| down, s | - |",
 		"| c | 10.0 | 20.0 |",
 		"![Data: medians as a share of the best](r-data.svg)", "(r-growth1.svg)",

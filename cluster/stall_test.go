@@ -54,7 +54,7 @@ func TestStallIsTheReason(t *testing.T) {
 	assert.Equal(t, StateActive, s)
 	assert.Equal(t, CauseNone, why.Cause)
 	w.run(2*w.sb.Profile.IOBound, "stall", func() bool { s, _, _ := a.node.State(); return s == StateStalled })
-	s, why, _ = a.node.State()
+	_, why, _ = a.node.State()
 	assert.Equal(t, CauseStalled, why.Cause)
 	assert.Contains(t, why.Text, "the storage stalls")
 	waits := a.node.Status().Waits

@@ -41,12 +41,13 @@ func (j *Journal) flush() error {
 		begun := j.stats.Flushes
 		j.mu.Unlock()
 		if err = j.cfg.Dev.Flush(j.ctx); err != nil {
-			err = fmt.Errorf("flush: %w", err)
-			j.fail(err)
+			j.fail(fmt.Errorf("flush: %w", err))
 		}
 		j.mu.Lock()
 		if err == nil {
 			j.flushed = begun
+		} else {
+			err = j.stop // the first reason: another error may have cut this flush short
 		}
 	}
 	if j.flushNext == nil {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -160,6 +161,24 @@ func TestManyWaitersShareOneFlush(t *testing.T) {
 		assert.Equal(t, 41, done)
 		assert.LessOrEqual(t, g.began-base, 3, "one for the first, one for the barriers, one for the second group")
 		assert.EqualValues(t, 2, j.Stats().Commits)
+	})
+}
+
+// A flush that is cut short because another write has failed is answered with that failure.
+func TestFlushThatIsCutShortSaysWhy(t *testing.T) {
+	inSim(t, 0, func(s *simsched.Scheduler, g *gate, j *Journal) {
+		g.flushes, g.opened = true, s.NewEvent()
+		var got error
+		lost := errors.New("a write was lost")
+		s.Go("waiter", func() { got = j.Barrier(ctx) })
+		later(s)
+		assert.Equal(t, 1, g.held)
+		j.fail(lost)
+		g.opened.Set()
+		later(s)
+		assert.ErrorIs(t, got, lost)
+		assert.ErrorIs(t, got, ErrStopped)
+		assert.NotErrorIs(t, got, context.Canceled)
 	})
 }
 

@@ -176,11 +176,15 @@ func (c *client) readFile(p *process, f *file) bool {
 	}
 	c.gen++
 	c.w.stats.Verified++
-	if !f.size.allows(uint32(n)) {
+	switch {
+	case f.size.allows(uint32(n)):
+		f.size.observe(uint32(n))
+	case f.size.grownTo(uint32(n), c.w.opt.Cluster):
+		f.size.observeGrown(uint32(n))
+	default:
 		c.w.judges.files.found("%s reads through %v f%d of %d bytes, must be %+v", c.name, p, f.id, n, f.size)
 		return false
 	}
-	f.size.observe(uint32(n))
 	if err := f.eachCell(b[:n], func(i int, v uint32) error {
 		if !f.cells[i].allows(v) {
 			return fmt.Errorf("sector %d has version %d, must be %+v", i, v, f.cells[i])
@@ -259,7 +263,7 @@ func (c *client) audit(p *process) {
 	// A process that has died or was buried may have taken with it what was not durable.
 	alive := o.alive(owner)
 	right := func(r *register, v uint32) bool { return r.ever(v) && (!alive || r.allows(v)) }
-	if !right(&f.size, uint32(n)) {
+	if !right(&f.size, uint32(n)) && !f.size.grownTo(uint32(n), c.w.opt.Cluster) {
 		c.w.judges.files.found("%s reads through %v f%d of %s: %d bytes, must be %+v", c.name, p, f.id, o.name, n, f.size)
 		return
 	}

@@ -39,6 +39,34 @@ func (r *register) allows(v uint32) bool {
 	return v == r.durable || slices.Contains(r.later, v)
 }
 
+// grownTo reports whether v may be there because a write that made the value grow has stopped on its way, which it may do
+// at a multiple of step: it takes space, and makes the file longer, in pieces.
+func (r *register) grownTo(v, step uint32) bool {
+	if r.known || v%step != 0 {
+		return false
+	}
+	last := r.durable
+	for _, l := range r.later {
+		if last < v && v < l {
+			return true
+		}
+		last = l
+	}
+	return false
+}
+
+// observeGrown notes that it is so. What came before may still come back in a crash.
+func (r *register) observeGrown(v uint32) {
+	last := r.durable
+	for i, l := range r.later {
+		if last < v && v < l {
+			r.later, r.known = append(r.later[:i:i], v), true
+			return
+		}
+		last = l
+	}
+}
+
 // ever reports whether v may have been there at any time since it was made durable.
 func (r *register) ever(v uint32) bool { return v == r.durable || slices.Contains(r.later, v) }
 
