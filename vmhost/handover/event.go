@@ -86,7 +86,8 @@ type (
 )
 
 type (
-	// Wait asks for a Tick, later; a new one replaces the one before.
+	// Wait asks for a Tick, later, unless another effect that is answered is asked for before. A new one replaces the one
+	// before.
 	Wait struct{ For Patience }
 	// Say sends a message. It may be lost.
 	Say struct {

@@ -91,6 +91,7 @@ func (s *session) do(effects []Effect) (Over, bool) {
 			s.settle()
 			return e, true
 		default:
+			s.timer.Stop()
 			s.settle()
 			s.begin(e)
 		}

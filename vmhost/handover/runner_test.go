@@ -160,3 +160,45 @@ func TestNewRefuses(t *testing.T) {
 	_, err = NewTarget(nodeX, running.migratingTo(nodeT))
 	assert.Error(t, err)
 }
+
+// impatient asks for a tick and, before it comes, for the disks.
+type impatient struct{ ticks int }
+
+func (m *impatient) Step(e Event) []Effect {
+	switch e := e.(type) {
+	case Begin:
+		return []Effect{Wait{Soon}, Take{1}}
+	case Tick:
+		m.ticks++
+		return []Effect{Take{1}}
+	case Taken:
+		return []Effect{Over{Result: Stayed, Keep: e.Err == nil}}
+	}
+	return nil
+}
+
+// slowDisks are taken long after a tick would have come.
+type slowDisks struct {
+	fake
+	taken int
+}
+
+func (d *slowDisks) Take(ctx context.Context, _ uint64) error {
+	d.taken++
+	select {
+	case <-time.After(100 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A tick that was asked for earlier does not come while something else is under way: its answer would be forgotten, and a VM
+// that runs already be started again.
+func TestNoTickWhileBusy(t *testing.T) {
+	m, d := &impatient{}, &slowDisks{}
+	r := Runner{Machine: m, Store: &Memory{}, VM: vm, Actions: d, Soon: time.Millisecond, Answer: time.Minute, Limit: time.Minute}
+	assert.True(t, r.Run(t.Context(), nil).Keep)
+	assert.Zero(t, m.ticks)
+	assert.Equal(t, 1, d.taken)
+}

@@ -64,6 +64,9 @@ func (t *Target) Step(e Event) []Effect {
 		if t.phase < targetVerifying { // without GO it must never swap
 			return t.over(Stayed, false, ErrCut)
 		}
+		if t.phase == targetReturned { // the source has it again, or is dead
+			return []Effect{Wait{Soon}}
+		}
 	case Tick:
 		return t.tick()
 	}

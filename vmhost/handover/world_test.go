@@ -261,8 +261,11 @@ var errTest = errors.New("injected")
 
 func (s *side) do(e Effect) {
 	w := s.w
-	if _, isWait := e.(Wait); !isWait {
+	switch e.(type) {
+	case Wait, Say:
+	default:
 		s.copying++
+		s.timer++
 	}
 	switch e := e.(type) {
 	case Swap:
