@@ -10,9 +10,9 @@
 //
 //	kind.go target.go   what is measured: how it is made, opened, closed
 //	work*.go            what it does
-//	loop.go             the data work in this process, for targets without a path
+//	inside.go loop.go   targets inside this process, and the data work on them
 //	scale.go            how figures grow with nodes and with the size of images
-//	report*.go chart.go what came out
+//	report.go chart.go  what came out
 //
 // It needs root, loop devices and fio; a peer that is not installed is left out and named.
 package main

@@ -60,11 +60,13 @@ func openVolume(ctx context.Context, o options, t *target) error {
 		return err
 	}
 	var devs [2]*filedev.Device
+	t.closer = func() {}
 	for i := range devs {
-		var err error
-		if devs[i], err = filedev.Open(t.loop, filedev.Options{OneHost: true}); err != nil {
+		dev, err := filedev.Open(t.loop, filedev.Options{OneHost: true})
+		if err != nil {
 			return err
 		}
+		devs[i], t.closer = dev, before(func() { _ = dev.Close() }, t.closer)
 	}
 	super, _, err := volume.Open(ctx, devs[0])
 	if err != nil {
@@ -82,19 +84,19 @@ func openVolume(ctx context.Context, o options, t *target) error {
 	if err != nil {
 		return err
 	}
-	t.closer = func() {
-		_ = node.Leave(context.Background())
-		_, _ = devs[0].Close(), devs[1].Close()
-	}
+	t.closer = before(func() { _ = node.Leave(context.Background()) }, t.closer)
 	v := node.Volume()
 	return v.Create(ctx, fs.Caller{}, v.Root(), fileName, syscall.S_IFREG|0o600, syscall.O_RDWR, func(_ fs.Attr, f fs.File) {
-		t.disk = fileDisk{f}
-		leave := t.closer
-		t.closer = func() {
-			_ = f.Release(context.Background())
-			leave()
-		}
+		t.disk, t.closer = fileDisk{f}, before(func() { _ = f.Release(context.Background()) }, t.closer)
 	})
+}
+
+// before does first, then what was to be done already.
+func before(first, then func()) func() {
+	return func() {
+		first()
+		then()
+	}
 }
 
 // nobody is the network of a node that is alone.

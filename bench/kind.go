@@ -16,6 +16,7 @@ type kind struct {
 	name  string
 	needs []string      // programs
 	why   func() string // nil, or why it cannot be measured although the programs are there
+	must  bool          // the report is about it: it is not left out if it cannot be opened
 	// open makes the filesystem on t.loop, and says in t by what it is reached.
 	open func(ctx context.Context, o options, t *target) error
 }
@@ -35,16 +36,13 @@ func (k kind) missing() string {
 // kinds begins with covol, whose ratio to the others is reported.
 func kinds(o options) []kind {
 	return []kind{
-		{name: "covol uring", needs: []string{o.covol}, why: func() string { return noTransport(o, "uring") }, open: func(_ context.Context, o options, t *target) error {
+		{name: "covol uring", needs: []string{o.covol}, why: uringOff, open: func(_ context.Context, o options, t *target) error {
 			return t.openCovol(o, 1, "--transport", "uring")
 		}},
-		{name: "covol bazil", needs: []string{o.covol}, open: func(_ context.Context, o options, t *target) error {
-			if hasTransports(o) {
-				return t.openCovol(o, 1, "--transport", "bazil")
-			}
-			return t.openCovol(o, 1)
+		{name: "covol bazil", must: true, needs: []string{o.covol}, open: func(_ context.Context, o options, t *target) error {
+			return t.openCovol(o, 1, "--transport", "bazil")
 		}},
-		{name: "covol volume API", needs: []string{o.covol}, open: openVolume},
+		{name: "covol volume API", must: true, needs: []string{o.covol}, open: openVolume},
 		{name: "ntfs-3g", needs: []string{"ntfs-3g", "mkfs.ntfs"}, open: func(_ context.Context, _ options, t *target) error {
 			return t.openServer([]string{"mkfs.ntfs", "-q", "-Q", "-F", t.loop}, "ntfs-3g", "-o", "no_detach", t.loop, t.mnt(1))
 		}},
@@ -65,17 +63,10 @@ func kinds(o options) []kind {
 	}
 }
 
-func hasTransports(o options) bool {
-	return strings.Contains(host.Text(o.covol, "mount", "--help"), "--transport")
-}
-
 // uringSwitch is what turns FUSE over io_uring on, see Linux Documentation/filesystems/fuse/fuse-io-uring.rst.
 const uringSwitch = "/sys/module/fuse/parameters/enable_uring"
 
-func noTransport(o options, name string) string {
-	if !hasTransports(o) {
-		return "this covol has no --transport " + name
-	}
+func uringOff() string {
 	b, err := os.ReadFile(uringSwitch)
 	if err != nil || strings.TrimSpace(string(b)) != "Y" {
 		return "FUSE over io_uring is off; switch it on with: echo Y > " + uringSwitch

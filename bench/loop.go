@@ -7,7 +7,9 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unsafe"
+
+	"github.com/covol/covol/bench/host"
+	"github.com/covol/covol/ondisk/blockdev"
 )
 
 // disk is reached inside this process.
@@ -17,18 +19,9 @@ type disk interface {
 	Sync(ctx context.Context) error
 }
 
-// pageSize aligns buffers for direct I/O.
-const pageSize = 4096
-
-func aligned(n int) []byte {
-	b := make([]byte, n+pageSize)
-	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (pageSize - 1)
-	return b[skip : skip+n : skip+n]
-}
-
 // layOut writes the first size MiB.
 func layOut(ctx context.Context, d disk, size int) error {
-	p := aligned(1 << 20)
+	p := blockdev.Alloc(1 << 20)
 	for i := range size {
 		if err := d.WriteAt(ctx, p, int64(i)<<20); err != nil {
 			return fmt.Errorf("lay out: %w", err)
@@ -48,7 +41,7 @@ func (d data) loop(ctx context.Context, o options, dev disk) (measure, error) {
 	var all sync.WaitGroup
 	for w := range workers {
 		all.Go(func() {
-			p := aligned(d.block)
+			p := blockdev.Alloc(d.block)
 			for next := int64(w); errs[w] == nil && time.Now().Before(deadline) && ctx.Err() == nil; next += int64(workers) {
 				block := next % blocks
 				if d.random {
@@ -66,9 +59,8 @@ func (d data) loop(ctx context.Context, o options, dev disk) (measure, error) {
 			return measure{}, err
 		}
 	}
-	each := slices.Concat(took...)
-	slices.Sort(each)
-	m := measure{ops: len(each), value: float64(len(each)) / time.Since(began).Seconds(), p50: quantile(each, 0.5), p99: quantile(each, 0.99)}
+	each := host.Sample(slices.Concat(took...))
+	m := measure{ops: len(each), value: float64(len(each)) / time.Since(began).Seconds(), p50: each.Percentile(50), p99: each.Percentile(99)}
 	if d.unit == "MiB/s" {
 		m.value *= float64(d.block) / (1 << 20)
 	}
@@ -84,12 +76,4 @@ func (d data) once(ctx context.Context, dev disk, p []byte, off int64) error {
 		err = dev.Sync(ctx)
 	}
 	return err
-}
-
-// quantile of sorted durations, 0 of none.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }

@@ -111,7 +111,7 @@ func (b *bench) compare(ctx context.Context) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	for _, k := range kinds(b.o) {
+	for i, k := range kinds(b.o) {
 		if len(b.o.targets) > 0 && !slices.Contains(b.o.targets, k.name) {
 			continue
 		}
@@ -119,11 +119,16 @@ func (b *bench) compare(ctx context.Context) error {
 			b.r.notes = append(b.r.notes, fmt.Sprintf("left out: %s: %s", k.name, why))
 			continue
 		}
-		t := &target{kind: k, dir: filepath.Join(b.dir, fmt.Sprintf("target%d", len(b.targets)))}
-		b.targets = append(b.targets, t)
+		t := &target{kind: k, dir: filepath.Join(b.dir, fmt.Sprintf("target%d", i))}
 		if err := t.open(ctx, b.o); err != nil {
-			return fmt.Errorf("%s: %w", k.name, err)
+			t.close()
+			if k.must || ctx.Err() != nil {
+				return fmt.Errorf("%s: %w", k.name, err)
+			}
+			b.r.notes = append(b.r.notes, fmt.Sprintf("left out: %s: %v", k.name, err)) // by this covol, or this kernel
+			continue
 		}
+		b.targets = append(b.targets, t)
 	}
 	b.r.works = todo
 	for _, t := range b.targets {

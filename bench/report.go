@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -61,16 +62,7 @@ func (r *report) save() error {
 	if err := r.draw(base); err != nil {
 		return fmt.Errorf("plots: %w", err)
 	}
-	f, err := os.Create(base + ".md")
-	if err != nil {
-		return err
-	}
-	if err := r.write(f); err != nil {
-		_ = f.Close()
-		return err
-	}
-	fmt.Fprintln(os.Stderr, "written:", f.Name())
-	return f.Close()
+	return host.SaveReport(base+".md", r.write)
 }
 
 // write prints the report as Markdown.
@@ -163,7 +155,7 @@ func (r *report) table(b *strings.Builder, works []work, title string, cell func
 // times is a table of the repetition whose value is the median, where there is anything to tell.
 func (r *report) times(b *strings.Builder, works []work, title string, cell func(measure) string) {
 	at := func(w work, t string) string {
-		m := slices.SortedFunc(slices.Values(r.values[key{w.name, t}]), func(a, b measure) int { return int(a.value - b.value) })
+		m := slices.SortedFunc(slices.Values(r.values[key{w.name, t}]), func(a, b measure) int { return cmp.Compare(a.value, b.value) })
 		if s := cell(m[len(m)/2]); s != "" {
 			return s
 		}
@@ -215,7 +207,7 @@ func ratio(a, b float64, less bool) string {
 	return fmt.Sprintf("%.2f", a/b)
 }
 
-// number has three digits that count.
+// number has at least three digits that count.
 func number(v float64) string {
 	switch {
 	case v >= 100:

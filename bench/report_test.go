@@ -77,10 +77,3 @@ func TestShare(t *testing.T) {
 	assert.Equal(t, 0.25, r.share(w, "b"))
 	assert.Zero(t, r.share(w, "c"))
 }
-
-func TestQuantile(t *testing.T) {
-	assert.Zero(t, quantile(nil, 0.99))
-	v := []time.Duration{1, 2, 3, 4}
-	assert.Equal(t, time.Duration(3), quantile(v, 0.5))
-	assert.Equal(t, time.Duration(4), quantile(v, 1))
-}

@@ -39,6 +39,19 @@ func (b *bench) scale(ctx context.Context) error {
 	return nil
 }
 
+// volume makes a volume of so many MiB and mounts it on so many nodes; b.close takes it away.
+func (b *bench) volume(name string, mib, nodes int) (*target, error) {
+	t := &target{dir: filepath.Join(b.dir, name)}
+	b.targets = append(b.targets, t)
+	if err := os.MkdirAll(t.mnt(1), 0o755); err != nil {
+		return t, err
+	}
+	if err := t.attach(mib); err != nil {
+		return t, err
+	}
+	return t, t.openCovol(b.o, nodes)
+}
+
 // scaled are the works that every node does at once on a file of its own.
 var scaled = []data{
 	{name: "4 KiB random read, qd 8 a node", block: 4096, random: true, depth: 8, jobs: 1},
@@ -49,16 +62,9 @@ var scaled = []data{
 // scaleNodes lets 1, 2, ... nodes of one volume work at once.
 func (b *bench) scaleNodes(ctx context.Context) (g growth, err error) {
 	g = growth{title: "All nodes of one volume at work, each on its own file", x: "nodes", y: "IOPS of all together"}
-	t := &target{dir: filepath.Join(b.dir, "nodes")}
-	b.targets = append(b.targets, t)
 	defer b.close()
-	if err := os.MkdirAll(t.mnt(1), 0o755); err != nil {
-		return g, err
-	}
-	if err := t.attach(b.o.disk); err != nil {
-		return g, err
-	}
-	if err := t.openCovol(b.o, b.o.nodes); err != nil {
+	t, err := b.volume("nodes", b.o.disk, b.o.nodes)
+	if err != nil {
 		return g, err
 	}
 	size := min(b.o.size, 256)
@@ -117,16 +123,9 @@ func (b *bench) together(ctx context.Context, t *target, d data, size, n int) (s
 // scaleImages writes and reads in ever larger images that were preallocated and are written for the first time.
 func (b *bench) scaleImages(ctx context.Context) (g growth, err error) {
 	g = growth{title: "One preallocated image, 4 KiB at random places, queue depth 32", x: "GiB of the image", y: "IOPS"}
-	t := &target{dir: filepath.Join(b.dir, "images")}
-	b.targets = append(b.targets, t)
 	defer b.close()
-	if err := os.MkdirAll(t.mnt(1), 0o755); err != nil {
-		return g, err
-	}
-	if err := t.attach((b.o.images + b.o.images/8 + 2) << 10); err != nil {
-		return g, err
-	}
-	if err := t.openCovol(b.o, 1); err != nil {
+	t, err := b.volume("images", (b.o.images+b.o.images/8+2)<<10, 1)
+	if err != nil {
 		return g, err
 	}
 	works := []data{

@@ -83,6 +83,9 @@ func (t *target) start(args ...string) error {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	_ = t.server.Process.Kill()
+	_ = t.server.Wait() // it writes messages no more
+	t.server = nil
 	return fmt.Errorf("%s has not mounted: %s", args[0], messages.String())
 }
 

@@ -7,6 +7,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+
+	"github.com/covol/covol/bench/host"
 )
 
 // chart is a histogram that was written.
@@ -42,7 +44,7 @@ func drawScenario(base string, s *scenario) (chart, error) {
 	return c, p.Save(16*vg.Centimeter, 9*vg.Centimeter, filepath.Join(filepath.Dir(base), c.file))
 }
 
-func seconds(s sample) plotter.Values {
+func seconds(s host.Sample) plotter.Values {
 	var v plotter.Values
 	for _, d := range s {
 		v = append(v, d.Seconds())

@@ -14,6 +14,8 @@ import (
 	"github.com/covol/covol/dlm"
 	"github.com/covol/covol/dlm/tcp"
 	"github.com/covol/covol/ondisk/sched"
+
+	"github.com/covol/covol/bench/host"
 )
 
 // Resources: one that moves between the nodes, and one that node 0 is the master of.
@@ -28,7 +30,7 @@ type road struct {
 	ts    [2]*tcp.Transport
 	users [2]*user
 
-	cached, grant, handOver sample
+	cached, grant, handOver host.Sample
 }
 
 // cachedBatch is how many cached locks are timed at a time: one takes about as long as to look at the clock.

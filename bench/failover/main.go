@@ -111,14 +111,5 @@ func (r *report) save() error {
 		}
 		r.charts = append(r.charts, c)
 	}
-	f, err := os.Create(base + ".md")
-	if err != nil {
-		return err
-	}
-	if err := r.write(f); err != nil {
-		_ = f.Close()
-		return err
-	}
-	fmt.Fprintln(os.Stderr, "written:", f.Name())
-	return f.Close()
+	return host.SaveReport(base+".md", r.write)
 }

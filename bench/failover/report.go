@@ -75,7 +75,7 @@ repetition; beside it the same of the %v before the kill, when nobody died. Time
 `, r.o.calm)
 	r.eachVariant(func(s *scenario, v *variant) {
 		fmt.Fprintf(b, "| %s | %s | %s | %d |%s %s | %s |\n", s.profile, s.fence, v.name, len(v.stalls), row(v.stalls, time.Millisecond, 0),
-			in(v.calm.percentile(50), time.Millisecond, 0), in(v.calm.longest(), time.Millisecond, 0))
+			in(v.calm.Percentile(50), time.Millisecond, 0), in(v.calm.Longest(), time.Millisecond, 0))
 	})
 	r.eachVariant(func(s *scenario, v *variant) {
 		for _, f := range v.failed {
@@ -121,15 +121,15 @@ are of the means of those. Times in microseconds.
 `, r.o.lockTurns, cachedBatch)
 	for _, x := range []struct {
 		name     string
-		of       func(*road) sample
+		of       func(*road) host.Sample
 		decimals int
-		judge    func(sample) string
+		judge    func(host.Sample) string
 	}{
-		{"cached re-lock", func(r *road) sample { return r.cached }, 3, func(s sample) string { return verdict(s, 50, targetCached) }},
-		{"remote grant, uncontended", func(r *road) sample { return r.grant }, 0, func(s sample) string {
+		{"cached re-lock", func(r *road) host.Sample { return r.cached }, 3, func(s host.Sample) string { return verdict(s, 50, targetCached) }},
+		{"remote grant, uncontended", func(r *road) host.Sample { return r.grant }, 0, func(s host.Sample) string {
 			return verdict(s, 50, targetGrant50) + "; " + verdict(s, 99, targetGrant99)
 		}},
-		{"exclusive hand-over, clean cache", func(r *road) sample { return r.handOver }, 0, func(s sample) string { return verdict(s, 50, targetHandOver) }},
+		{"exclusive hand-over, clean cache", func(r *road) host.Sample { return r.handOver }, 0, func(s host.Sample) string { return verdict(s, 50, targetHandOver) }},
 	} {
 		for _, road := range r.roads {
 			s := x.of(road)
@@ -171,12 +171,12 @@ func in(d, unit time.Duration, decimals int) string {
 }
 
 // row is four cells of percentiles.
-func row(s sample, unit time.Duration, decimals int) string {
+func row(s host.Sample, unit time.Duration, decimals int) string {
 	var b strings.Builder
 	for _, p := range []float64{50, 90, 99, 100} {
 		cell := "-"
 		if len(s) > 0 {
-			cell = in(s.percentile(p), unit, decimals)
+			cell = in(s.Percentile(p), unit, decimals)
 		}
 		b.WriteString(" " + cell + " |")
 	}
@@ -184,7 +184,7 @@ func row(s sample, unit time.Duration, decimals int) string {
 }
 
 // verdict compares percentile p with a number to stay below.
-func verdict(s sample, p float64, target time.Duration) string {
+func verdict(s host.Sample, p float64, target time.Duration) string {
 	if target == 0 || len(s) == 0 {
 		return "-"
 	}
@@ -192,7 +192,7 @@ func verdict(s sample, p float64, target time.Duration) string {
 	if p == 100 {
 		name = "max"
 	}
-	if s.percentile(p) >= target {
+	if s.Percentile(p) >= target {
 		reached = "missed"
 	}
 	return fmt.Sprintf("%s < %v: %s", name, target, reached)

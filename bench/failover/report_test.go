@@ -3,56 +3,18 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
+
+	"github.com/covol/covol/bench/host"
 )
 
-func TestPercentile(t *testing.T) {
-	assert.Zero(t, sample(nil).percentile(50))
-	hundred := sample{}
-	for i := 100; i >= 1; i-- {
-		hundred = append(hundred, time.Duration(i))
-	}
-	for _, p := range []int{1, 50, 90, 99, 100} {
-		assert.EqualValues(t, p, hundred.percentile(float64(p)))
-	}
-	assert.EqualValues(t, 1, hundred.percentile(0))
-	assert.EqualValues(t, 100, hundred[0], "it sorts a copy")
-	three := sample{30, 10, 20}
-	assert.EqualValues(t, 20, three.percentile(50))
-	assert.EqualValues(t, 30, three.percentile(90))
-	assert.EqualValues(t, 30, three.longest())
-}
-
-// TestPercentile_Definition holds percentile to its words: the smallest measured time that p percent do not exceed.
-func TestPercentile_Definition(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		s := sample(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) time.Duration { return time.Duration(rapid.IntRange(0, 50).Draw(t, "ns")) }), 1, 200).Draw(t, "sample"))
-		p := rapid.IntRange(1, 100).Draw(t, "p")
-		enough := func(d time.Duration) bool {
-			n := 0
-			for _, x := range s {
-				if x <= d {
-					n++
-				}
-			}
-			return n*100 >= p*len(s)
-		}
-		got := s.percentile(float64(p))
-		assert.True(t, slices.Contains(s, got))
-		assert.True(t, enough(got))
-		assert.False(t, slices.ContainsFunc(s, func(x time.Duration) bool { return x < got && enough(x) }))
-	})
-}
-
 func TestVerdict(t *testing.T) {
-	s := sample{time.Second, 3 * time.Second}
+	s := host.Sample{time.Second, 3 * time.Second}
 	assert.Equal(t, "max < 3s: missed", verdict(s, 100, 3*time.Second))
 	assert.Equal(t, "p50 < 3s: reached", verdict(s, 50, 3*time.Second))
 	assert.Equal(t, "-", verdict(s, 50, 0))
@@ -73,7 +35,7 @@ func TestParseMemory(t *testing.T) {
 func TestReport(t *testing.T) {
 	o := options{out: t.TempDir(), host: 1, leaseDefault: 2}
 	r := &report{o: o, began: time.Unix(1e9, 0), scenarios: scenarios(o), memory: &memory{node: 70 << 20}}
-	r.roads = []*road{{name: "plain", cached: sample{100}, grant: sample{99e3, 500e3}, handOver: sample{1e6}}}
+	r.roads = []*road{{name: "plain", cached: host.Sample{100}, grant: host.Sample{99e3, 500e3}, handOver: host.Sample{1e6}}}
 	for _, s := range r.scenarios {
 		s.variants[0].add(takeover{wait: 2500 * time.Millisecond, stall: 40 * time.Millisecond, calm: 7 * time.Millisecond})
 	}
@@ -109,7 +71,7 @@ func TestLocks(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, roads, 2)
 	for _, r := range roads {
-		for _, s := range []sample{r.cached, r.grant, r.handOver} {
+		for _, s := range []host.Sample{r.cached, r.grant, r.handOver} {
 			assert.Len(t, s, 8, "without the turn to warm up")
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/covol/covol/bench/host"
 )
 
 // scenario is a way in which nodes die, with what was measured.
@@ -22,7 +24,7 @@ type scenario struct {
 type variant struct {
 	name                string
 	blocked             bool
-	waits, stalls, calm sample
+	waits, stalls, calm host.Sample
 	failed              []string
 }
 
